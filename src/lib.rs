@@ -1,7 +1,5 @@
-//! fanfare: a horizontally scalable, clustered Socket.IO broker.
+//! A clustered Socket.IO server: a library with the API that Socket.IO users know, and the broker `fanfare` that needs no code.
 //!
-//! Every node terminates its clients' transports and hands broadcasts to a pluggable adapter (in-memory, Redis, NATS), so that an
-//! emit on any node reaches the clients of every node.
 //!
 //! # The layers, bottom to top
 //!
@@ -18,6 +16,4 @@
 //! An arrow only ever points down. What flows up is a returned value, a send on a channel that the upper layer made, or a trait
 //! that the upper layer implements ([`engine::Application`], [`hub::Dispatch`]).
 
-pub mod protocol;
-pub mod engine;
-pub mod hub;
+// In reading order; the empty lines keep rustfmt from sorting them.

@@ -1,2 +1,3 @@
-//! x
-fn main(){}
+//! The binary, once there is something to run.
+
+fn main() {}

@@ -34,6 +34,9 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     /// What happened so far.
     fn counters(&self) -> Counters;
 
+    /// Why the backend cannot be reached now, in one line without secrets; `None` while it can.
+    fn fault(&self) -> Option<String>;
+
     /// Sends what is queued, within `grace`, then ends every task and connection of this adapter. Idempotent.
     fn close(&self, grace: std::time::Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -75,7 +78,8 @@ pub enum SubscribeError {
 pub struct Limits {
     /// The largest message that can be published, in bytes; `None` while unknown or unbounded.
     pub max_message: Option<usize>,
-    /// Bytes that may wait to be sent; above it `publish` answers [`PublishError::Full`].
+    /// Bytes that may wait to be sent; above it `publish` answers [`PublishError::Full`]. One message of any size up to
+    /// `max_message` may always wait.
     pub queue_bytes: usize,
     /// A message that could not be sent within this time is dropped and counted.
     pub outage_age: std::time::Duration,
@@ -86,12 +90,15 @@ pub struct Limits {
 pub struct Counters {
     /// Messages handed to the backend's connection.
     pub published: u64,
-    /// Messages dropped before they reached the backend: too old, or lost with the connection.
+    /// Messages dropped on the way to the backend: too old, or of a batch that was lost with the connection. Of the latter some may
+    /// have arrived; they are never sent again. `published + dropped` is what `publish` took and is not waiting.
     pub dropped: u64,
     /// Messages put into the inbox.
     pub received: u64,
     /// Times the inbox said [`crate::Delivery::Gap`].
     pub gaps: u64,
+    /// Messages dropped on arrival, because no adapter of this kind has sent them.
+    pub malformed: u64,
     /// Times a connection to the backend was made.
     pub connects: u64,
     /// Whether publishing and receiving connections are up and all subscriptions are confirmed.

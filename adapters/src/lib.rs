@@ -9,11 +9,31 @@
 //! | `redis::RedisAdapter` | Redis or Valkey pub/sub | `redis` (feature `redis`) |
 //! | `nats::NatsAdapter` | NATS core pub/sub | `nats` (feature `nats`) |
 //!
+//! What the networked adapters share: `outbound` (the bounded queue to the one task that writes), `wishes` (the recorded subscriptions),
+//! `inbox`, `stamp` (publisher and sequence before each message: order across topics, no copies), all held by `core`, and `driver`,
+//! which connects, serves one connection until it ends, and connects again. A client library stands behind two small traits of
+//! `driver` and never reconnects, queues or retries by itself.
+//!
 //! Delivery is at most once. Loss is never silent: an inbox that may have missed something yields [`Delivery::Gap`].
 
 mod adapter;
 mod inbox;
 mod topic;
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod backoff;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod config;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod core;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod driver;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod outbound;
+mod patterns;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod stamp;
+mod wishes;
 
 pub mod memory;
 #[cfg(feature = "nats")]
@@ -22,5 +42,9 @@ pub mod nats;
 pub mod redis;
 
 pub use adapter::{Adapter, Counters, Limits, PublishError, SubscribeError, Subscribing};
-pub use inbox::{Delivery, GapCause, Inbox};
-pub use topic::{Pattern, Topic, TopicError};
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use config::ConfigError;
+pub use inbox::{DEFAULT_INBOX_BYTES, Delivery, GapCause, Inbox};
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use outbound::{DEFAULT_OUTAGE_AGE, DEFAULT_QUEUE_BYTES};
+pub use topic::{MAX_TOPIC, Pattern, Topic, TopicError};

@@ -1,1 +1,1 @@
-//! x
+//! The integration tests, as they come.

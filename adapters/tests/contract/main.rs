@@ -1,1 +1,81 @@
-//! x
+//! The contract of an adapter: one list of behaviours, run over every backend. Redis and NATS are real servers, which the tests start
+//! on free ports, kill, freeze and start again.
+//!
+//! * `server`: a backend's server as a child process
+//! * `world`: a backend and its nodes, and the words that the tests are written in
+//! * `delivery`, `order`, `bounds`, `life`, `outage`: what every backend must do
+//! * `lag`: when the client library cannot keep up
+//! * `login`, `tls`: what only backends with a server can get wrong
+#![expect(unreachable_pub, reason = "a test binary has no users")]
+#![expect(clippy::indexing_slicing, reason = "a test may panic")]
+
+mod bounds;
+mod delivery;
+mod lag;
+mod life;
+mod login;
+mod order;
+mod outage;
+mod server;
+mod tls;
+mod world;
+
+/// Makes a test of each behaviour over one backend.
+macro_rules! over {
+    ($module:ident, $kind:ident, [$($room:ident::$name:ident),* $(,)?]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    crate::$room::$name(crate::world::Kind::$kind).await;
+                }
+            )*
+        }
+    };
+}
+
+/// What every backend must do.
+macro_rules! contract {
+    ($($behaviour:tt)*) => {
+        over!(memory, Memory, [$($behaviour)*]);
+        over!(redis, Redis, [$($behaviour)*]);
+        over!(nats, Nats, [$($behaviour)*]);
+    };
+}
+
+/// What a backend with a server must do besides.
+macro_rules! with_server {
+    ($($behaviour:tt)*) => {
+        over!(redis_server, Redis, [$($behaviour)*]);
+        over!(nats_server, Nats, [$($behaviour)*]);
+    };
+}
+
+contract! {
+    delivery::delivers_to_an_exact_pattern_and_to_a_prefix,
+    delivery::delivers_nothing_that_no_pattern_wants,
+    delivery::a_node_hears_its_own_messages,
+    delivery::one_copy_arrives_when_several_patterns_match,
+    delivery::an_unsubscribed_pattern_is_silent,
+    delivery::a_pattern_can_be_wanted_again,
+    delivery::any_bytes_arrive_unchanged,
+    order::what_one_publisher_sends_arrives_in_order_across_topics,
+    bounds::a_full_inbox_drops_and_marks_the_gap,
+    bounds::one_message_larger_than_queue_and_inbox_passes,
+    life::close_sends_what_is_queued_and_ends_everything,
+    life::a_dropped_adapter_ends_everything,
+    life::an_adapter_that_starts_before_its_backend_connects_later,
+    outage::a_backend_that_dies_under_load_and_comes_back,
+}
+
+with_server! {
+    bounds::a_full_queue_refuses_and_old_messages_make_room,
+    outage::a_frozen_backend_is_noticed,
+    outage::every_outage_ends_however_many_there_are,
+    login::a_wrong_password_is_said_and_never_shown,
+    login::the_right_password_opens_by_url_and_by_key,
+    tls::a_server_is_trusted_by_its_authority_alone,
+    lag::what_the_client_library_drops_is_a_gap,
+}
+
+over!(nats_limits, Nats, [bounds::what_is_too_large_for_the_backend_is_refused]);

@@ -1,0 +1,90 @@
+//! NATS core pub/sub, over the client library async-nats.
+//!
+//! async-nats queues each subscription apart, so a publisher's order across topics is lost on the way in. Messages carry a stamp of
+//! sixteen bytes (see `stamp`), by which it is restored: see `merge`.
+//!
+//! A flush of async-nats means "written", not "heard by the server"; so a message to a private subject follows each change of
+//! subscriptions on the same connection, and its coming back proves them. The same is done every second, since the library's own
+//! pings need three rounds to notice a silent server.
+//!
+//! A user with permissions needs to publish and subscribe `<cluster name>.>` and `_INBOX.>`, where those private subjects are.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    Adapter, Counters, Inbox, Limits, Pattern, PublishError, Subscribing, Topic,
+    core::Core,
+    driver,
+    stamp::{STAMP, Stamper},
+};
+
+mod config;
+mod ears;
+mod merge;
+mod session;
+
+pub use crate::ConfigError;
+pub use config::Config;
+
+/// Moves messages through NATS. Dropping it ends its tasks and connections.
+#[derive(Debug)]
+pub struct NatsAdapter {
+    core: Arc<Core>,
+}
+
+impl NatsAdapter {
+    /// Starts the adapter; the connection is made in the background, and again whenever it is lost, for ever. Must be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key that cannot be used. A server that cannot be reached is no error.
+    #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up by what it starts")]
+    pub fn start(config: Config) -> Result<Self, ConfigError> {
+        let backend = session::Nats::new(&config, Stamper::new())?;
+        let core = Core::new(config.bounds(), STAMP);
+        core.tasks.spawn(driver::run(backend, core.clone()));
+        Ok(Self { core })
+    }
+}
+
+impl Adapter for NatsAdapter {
+    fn publish(&self, topic: &Topic, message: Bytes) -> Result<(), PublishError> {
+        self.core.publish(topic, message)
+    }
+
+    fn subscribe(&self, pattern: Pattern) -> Subscribing {
+        self.core.subscribe(pattern)
+    }
+
+    fn unsubscribe(&self, pattern: &Pattern) {
+        self.core.wishes.remove(pattern);
+    }
+
+    fn inbox(&self) -> Option<Inbox> {
+        self.core.take_inbox()
+    }
+
+    fn limits(&self) -> Limits {
+        self.core.limits()
+    }
+
+    fn counters(&self) -> Counters {
+        self.core.counters()
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.core.fault()
+    }
+
+    fn close(&self, grace: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.core.close(grace)
+    }
+}
+
+impl Drop for NatsAdapter {
+    fn drop(&mut self) {
+        self.core.abort();
+    }
+}

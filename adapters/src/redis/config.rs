@@ -1,0 +1,175 @@
+//! What a Redis adapter can be told.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use fred::types::{
+    RespVersion,
+    config::{Config as FredConfig, ServerConfig},
+};
+
+use crate::{
+    ConfigError, DEFAULT_INBOX_BYTES, DEFAULT_OUTAGE_AGE, DEFAULT_QUEUE_BYTES,
+    config::{Endpoint, UrlForm, hidden, masked, tls},
+    core::Bounds,
+};
+
+const FORM: UrlForm = UrlForm {
+    key: "url",
+    plain: "redis",
+    tls: "rediss",
+    port: 6379,
+    expected: "redis://[user:password@]host[:port][/database], or rediss:// for TLS",
+};
+
+/// What a Redis adapter can be told. Secrets are not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. A password without a user is written `:password@`.
+    /// The database is selected but does not matter: Redis' pub/sub knows no databases.
+    pub url: String,
+    /// Takes precedence over the URL's.
+    pub username: Option<String>,
+    /// Takes precedence over the URL's.
+    pub password: Option<String>,
+    /// A PEM file with the authorities to trust in place of the system's; with `rediss://` only.
+    pub tls_ca: Option<PathBuf>,
+    /// Bytes of messages that may wait to be sent; above it `publish` answers `Full`. One message of any size that the backend
+    /// takes may always wait. Default 1 MiB.
+    pub queue_bytes: usize,
+    /// A message that could not be sent within this time is dropped and counted. Default 1 s.
+    pub outage_age: Duration,
+    /// The inbox's bound in bytes; above it messages are dropped and a gap is marked. One message of any size may always wait.
+    /// Default 64 MiB.
+    pub inbox_bytes: usize,
+}
+
+impl Config {
+    /// The defaults, with this URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            username: None,
+            password: None,
+            tls_ca: None,
+            queue_bytes: DEFAULT_QUEUE_BYTES,
+            outage_age: DEFAULT_OUTAGE_AGE,
+            inbox_bytes: DEFAULT_INBOX_BYTES,
+        }
+    }
+
+    /// Whether every key can be used, without connecting.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first key that cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.to_fred().map(drop)
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds {
+            queue_bytes: self.queue_bytes,
+            outage_age: self.outage_age,
+            inbox_bytes: self.inbox_bytes,
+        }
+    }
+
+    pub(super) fn to_fred(&self) -> Result<FredConfig, ConfigError> {
+        let endpoint = Endpoint::parse(&self.url, FORM)?;
+        let database = match endpoint.path.as_str() {
+            "" => None,
+            number => Some(
+                number
+                    .parse()
+                    .map_err(|_| ConfigError::new("url", "a path that is no database number (0 to 255)", FORM.expected))?,
+            ),
+        };
+        if self.tls_ca.is_some() && !endpoint.tls {
+            return Err(ConfigError::new(
+                "tls_ca",
+                "the URL asks for no TLS",
+                "tls_ca together with a rediss:// URL",
+            ));
+        }
+        let tls = endpoint.tls.then(|| tls(self.tls_ca.as_deref())).transpose()?;
+        Ok(FredConfig {
+            fail_fast: true,
+            username: self.username.clone().or(endpoint.username),
+            password: self.password.clone().or(endpoint.password),
+            server: ServerConfig::new_centralized(endpoint.host, endpoint.port),
+            version: RespVersion::RESP3,
+            database,
+            tls: tls.map(|tls| fred::types::config::TlsConnector::from(tls).into()),
+            ..FredConfig::default()
+        })
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new("redis://127.0.0.1:6379")
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            url,
+            username,
+            password,
+            tls_ca,
+            queue_bytes,
+            outage_age,
+            inbox_bytes,
+        } = self;
+        f.debug_struct("Config")
+            .field("url", &masked(url))
+            .field("username", username)
+            .field("password", &hidden(password.as_ref()))
+            .field("tls_ca", tls_ca)
+            .field("queue_bytes", queue_bytes)
+            .field("outage_age", outage_age)
+            .field("inbox_bytes", inbox_bytes)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_name_the_key() {
+        let error = |config: Config| config.check().unwrap_err().to_string();
+        assert!(error(Config::new("http://h")).starts_with("url: unknown scheme"));
+        assert!(error(Config::new("redis://h/x")).starts_with("url: a path that is no database"));
+        let tls_ca = Some("/nowhere/ca.pem".into());
+        assert!(
+            error(Config {
+                tls_ca: tls_ca.clone(),
+                ..Config::new("redis://h")
+            })
+            .starts_with("tls_ca: the URL asks for no TLS")
+        );
+        assert!(
+            error(Config {
+                tls_ca,
+                ..Config::new("rediss://h")
+            })
+            .starts_with("tls_ca: /nowhere/ca.pem")
+        );
+    }
+
+    #[test]
+    fn debug_hides_secrets() {
+        let config = Config {
+            password: Some("secret".into()),
+            ..Config::new("redis://me:secret@h")
+        };
+        assert!(!format!("{config:?}").contains("secret"));
+    }
+
+    #[test]
+    fn tls_needs_no_installed_provider() {
+        Config::new("rediss://h").check().unwrap();
+    }
+}

@@ -1,0 +1,206 @@
+//! A backend with its nodes, and the words that the tests are written in.
+
+use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fanfare_adapters::{
+    Adapter, Delivery, Inbox, Pattern, PublishError, Topic,
+    memory::{self, MemoryBus},
+    nats::{self, NatsAdapter},
+    redis::{self, RedisAdapter},
+};
+use tokio::time::{sleep, timeout};
+
+use crate::server::Server;
+
+/// How long anything may take that must happen: generous, so that a busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Memory,
+    Redis,
+    Nats,
+}
+
+/// The bounds that a test wants to reach.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub queue_bytes: usize,
+    pub inbox_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            queue_bytes: 1024 * 1024,
+            inbox_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// One backend.
+pub enum World {
+    Memory(MemoryBus),
+    Server(Kind, Box<Server>),
+}
+
+impl World {
+    /// A backend that runs.
+    pub async fn new(kind: Kind) -> Self {
+        let mut world = Self::asleep(kind);
+        if let Self::Server(_, server) = &mut world {
+            server.start().await;
+        }
+        world
+    }
+
+    /// A backend that does not run yet (the memory bus always does).
+    pub fn asleep(kind: Kind) -> Self {
+        match kind {
+            Kind::Memory => Self::Memory(MemoryBus::new()),
+            kind => Self::Server(kind, Box::new(Server::new(kind, None))),
+        }
+    }
+
+    /// A node whose adapter has started and may not be connected.
+    pub fn start_node(&self, bounds: Bounds) -> Node {
+        let Bounds { queue_bytes, inbox_bytes } = bounds;
+        let adapter: Arc<dyn Adapter> = match self {
+            Self::Memory(bus) => Arc::new(bus.adapter(memory::Config { inbox_bytes })),
+            Self::Server(Kind::Redis, server) => {
+                let config = redis::Config {
+                    queue_bytes,
+                    inbox_bytes,
+                    ..redis::Config::new(format!("redis://127.0.0.1:{}", server.port))
+                };
+                Arc::new(RedisAdapter::start(config).expect("a valid configuration"))
+            }
+            Self::Server(_, server) => {
+                let config = nats::Config {
+                    queue_bytes,
+                    inbox_bytes,
+                    ..nats::Config::new(format!("nats://127.0.0.1:{}", server.port))
+                };
+                Arc::new(NatsAdapter::start(config).expect("a valid configuration"))
+            }
+        };
+        Node::new(adapter)
+    }
+
+    /// A node that is connected.
+    pub async fn node(&self) -> Node {
+        self.node_with(Bounds::default()).await
+    }
+
+    pub async fn node_with(&self, bounds: Bounds) -> Node {
+        let mut node = self.start_node(bounds);
+        assert_eq!(node.next().await, Delivery::Connected);
+        node
+    }
+
+    /// The backend dies.
+    pub async fn kill(&mut self) {
+        match self {
+            Self::Memory(bus) => bus.set_connected(false),
+            Self::Server(_, server) => server.kill().await,
+        }
+    }
+
+    /// The backend is back, and answers on its port when this returns.
+    pub async fn revive(&mut self) {
+        match self {
+            Self::Memory(bus) => bus.set_connected(true),
+            Self::Server(_, server) => server.start().await,
+        }
+    }
+
+    pub fn server(&self) -> &Server {
+        match self {
+            Self::Memory(_) => panic!("the memory bus has no server"),
+            Self::Server(_, server) => server,
+        }
+    }
+}
+
+/// A node of the cluster, as far as the adapter knows.
+pub struct Node {
+    pub adapter: Arc<dyn Adapter>,
+    pub inbox: Inbox,
+}
+
+impl Node {
+    pub fn new(adapter: Arc<dyn Adapter>) -> Self {
+        let inbox = adapter.inbox().expect("the first call gets the inbox");
+        assert!(adapter.inbox().is_none());
+        Self { adapter, inbox }
+    }
+
+    pub async fn subscribe(&self, pattern: Pattern) {
+        within("a subscription is confirmed", self.adapter.subscribe(pattern))
+            .await
+            .expect("confirmed");
+    }
+
+    pub fn publish(&self, topic_name: &str, message: impl Into<Bytes>) {
+        self.adapter.publish(&topic(topic_name), message.into()).expect("queued");
+    }
+
+    /// Publishes, and waits while the queue is full.
+    pub async fn publish_patiently(&self, topic: &Topic, message: Bytes) {
+        while let Err(refused) = self.adapter.publish(topic, message.clone()) {
+            assert_eq!(refused, PublishError::Full);
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub async fn next(&mut self) -> Delivery {
+        within("a delivery", self.inbox.next()).await.expect("an open inbox")
+    }
+
+    /// The next delivery, which must be a message.
+    pub async fn message(&mut self) -> (String, Bytes) {
+        match self.next().await {
+            Delivery::Message { topic, payload } => (topic.as_str().to_owned(), payload),
+            other => panic!("expected a message, got {other:?}"),
+        }
+    }
+
+    /// Waits for one delivery and skips what comes before.
+    pub async fn until(&mut self, wanted: &Delivery) {
+        while self.next().await != *wanted {}
+    }
+}
+
+pub fn topic(name: &str) -> Topic {
+    Topic::new(name).expect("a valid topic")
+}
+
+pub fn exact(name: &str) -> Pattern {
+    Pattern::Exact(topic(name))
+}
+
+pub fn prefix(name: &str) -> Pattern {
+    Pattern::Prefix(topic(name))
+}
+
+/// What must happen, happens.
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+}
+
+/// Waits until a value that changes by itself is as wanted.
+pub async fn eventually<T: Debug>(what: &str, mut value: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let mut last = value();
+    let waited = timeout(PATIENCE, async {
+        while !wanted(&last) {
+            sleep(Duration::from_millis(5)).await;
+            last = value();
+        }
+    });
+    let done = waited.await.is_ok();
+    assert!(done, "not within {PATIENCE:?}: {what}; the last value was {last:?}");
+    last
+}
