@@ -17,3 +17,5 @@
 //! that the upper layer implements ([`engine::Application`], [`hub::Dispatch`]).
 
 // In reading order; the empty lines keep rustfmt from sorting them.
+pub mod protocol;
+

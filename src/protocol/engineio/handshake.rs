@@ -1,0 +1,149 @@
+//! What opens a session: the query of a request, the answer to a handshake, and how a request is refused
+//! (Engine.IO protocol v4, Handshake; the reference's `server.ts`, `verify` and `abortRequest`).
+
+use std::{borrow::Cow, time::Duration};
+
+use serde::{Serialize, Serializer};
+use url::form_urlencoded;
+
+/// The parameters of a request that mean something to Engine.IO. Of a parameter given twice the last counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// `EIO`: the protocol's revision.
+    pub revision: Option<Cow<'a, str>>,
+    /// `transport`: the name of the transport.
+    pub transport: Option<Cow<'a, str>>,
+    /// `sid`: the session; an empty one counts as none.
+    pub sid: Option<Cow<'a, str>>,
+    /// `b64`: the client wants binary messages as text, on WebSocket too. Any value but an empty one says so.
+    pub base64: bool,
+}
+
+impl<'a> Query<'a> {
+    /// Reads a raw query string (without `?`). Percent-encoding that is not UTF-8 becomes U+FFFD; nothing is an error here.
+    #[must_use]
+    pub fn parse(raw: &'a str) -> Self {
+        let mut query = Self::default();
+        for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
+            match &*name {
+                "EIO" => query.revision = Some(value),
+                "transport" => query.transport = Some(value),
+                "sid" => query.sid = (!value.is_empty()).then_some(value),
+                "b64" => query.base64 = !value.is_empty(),
+                _ => {}
+            }
+        }
+        query
+    }
+
+    /// Whether the client speaks revision 4, the only one spoken here.
+    #[must_use]
+    pub fn is_supported(&self) -> bool {
+        self.revision.as_deref() == Some("4")
+    }
+}
+
+/// The data of the `open` packet, the first of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Open<'a> {
+    /// The session's id.
+    pub sid: &'a str,
+    /// The names of the transports to which the session may be upgraded.
+    pub upgrades: &'a [&'a str],
+    /// The time between two pings; in milliseconds on the wire.
+    #[serde(serialize_with = "milliseconds")]
+    pub ping_interval: Duration,
+    /// How long the server waits for a pong; in milliseconds on the wire.
+    #[serde(serialize_with = "milliseconds")]
+    pub ping_timeout: Duration,
+    /// The most bytes the client may put into one polling payload.
+    pub max_payload: u64,
+}
+
+impl Open<'_> {
+    /// The JSON, its keys in the order of the reference.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("strings and integers always have a JSON form")
+    }
+}
+
+/// Why a request is refused before there is a session, or because there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The transport is missing, unknown or disabled.
+    UnknownTransport,
+    /// No session of that id lives on this node.
+    UnknownSession,
+    /// A handshake that is not a GET.
+    BadHandshakeMethod,
+    /// A bad `Origin`, another transport than the session's, `websocket` without an upgrade.
+    BadRequest,
+    /// The application said no, with this message.
+    Forbidden(Cow<'static, str>),
+    /// Another revision of the protocol than 4.
+    UnsupportedProtocol,
+}
+
+impl Refusal {
+    /// [`Refusal::Forbidden`] with the reference's message.
+    #[must_use]
+    pub const fn forbidden() -> Self {
+        Self::Forbidden(Cow::Borrowed("Forbidden"))
+    }
+
+    /// The code that clients see, 0 to 5.
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::UnknownTransport => 0,
+            Self::UnknownSession => 1,
+            Self::BadHandshakeMethod => 2,
+            Self::BadRequest => 3,
+            Self::Forbidden(_) => 4,
+            Self::UnsupportedProtocol => 5,
+        }
+    }
+
+    /// The message that clients see; the whole body of the answer to a WebSocket upgrade.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::UnknownTransport => "Transport unknown",
+            Self::UnknownSession => "Session ID unknown",
+            Self::BadHandshakeMethod => "Bad handshake method",
+            Self::BadRequest => "Bad request",
+            Self::Forbidden(message) => message,
+            Self::UnsupportedProtocol => "Unsupported protocol version",
+        }
+    }
+
+    /// The HTTP status of the answer to a polling request. (A WebSocket upgrade is always refused with 400.)
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Forbidden(_) => 403,
+            _ => 400,
+        }
+    }
+
+    /// The body of the answer to a polling request: `{"code":1,"message":"Session ID unknown"}`.
+    #[must_use]
+    pub fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            code: u8,
+            message: &'a str,
+        }
+        let body = Body {
+            code: self.code(),
+            message: self.message(),
+        };
+        serde_json::to_string(&body).expect("strings and integers always have a JSON form")
+    }
+}
+
+fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,38 @@
+//! Messages of a client through the assembler: no panic, and whatever is accepted can be forwarded, split and encoded again.
+//!
+//! Messages are separated by 0x1e; one that is not UTF-8 is binary.
+
+#![no_main]
+
+use bytes::Bytes;
+use fanfare::protocol::socketio::{Assembler, Kind, Limits, text};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let limits = Limits {
+        max_bytes: 4096,
+        ..Limits::default()
+    };
+    let mut assembler = Assembler::new(limits);
+    for message in input.split(|byte| *byte == 0x1e) {
+        let assembled = match std::str::from_utf8(message) {
+            Ok(text) => assembler.text(text),
+            Err(_) => assembler.binary(Bytes::copy_from_slice(message)),
+        };
+        let Ok(Some(assembled)) = assembled else { continue };
+        let packet = assembled.packet.clone();
+        // The canonical text can be longer, by the comma behind a namespace.
+        let generous = Limits {
+            max_bytes: usize::MAX,
+            ..limits
+        };
+        assert_eq!(text::decode(&text::encode(&packet), &generous), Ok(packet.clone()));
+        let payload = assembled.into_payload();
+        assert!(payload.size() <= limits.max_bytes + 2);
+        if packet.kind == Kind::Event {
+            let (name, arguments) = payload.as_event().expect("an event has a name");
+            assert!(arguments.to_event(&name).is_ok());
+            drop(arguments.decode::<(Option<Bytes>, Option<u64>, Option<String>)>());
+        }
+    }
+});
