@@ -19,3 +19,5 @@
 // In reading order; the empty lines keep rustfmt from sorting them.
 pub mod protocol;
 
+pub mod engine;
+

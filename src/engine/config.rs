@@ -1,0 +1,57 @@
+//! What an engine is told when it is made.
+
+use std::time::Duration;
+
+use super::Transport;
+
+/// Intervals and bounds of the sessions of one engine. Names and defaults are those of the reference server where it has the option.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// From a pong to the next ping.
+    pub ping_interval: Duration,
+    /// From a ping to the end of a session whose peer does not answer.
+    pub ping_timeout: Duration,
+    /// How long a WebSocket may probe before it is closed; the session goes on over polling.
+    pub upgrade_timeout: Duration,
+    /// Bytes of the largest message (WebSocket) or body (polling) that is taken from a peer. Told to clients as `maxPayload`.
+    pub max_http_buffer_size: usize,
+    /// Bytes that may wait for one session. Beyond it the session is a slow consumer and is closed with `transport error`.
+    /// One message of any size may always wait.
+    pub outbox_bytes: usize,
+    /// Messages that may wait for one session; beyond it as with `outbox_bytes`.
+    pub outbox_entries: usize,
+    /// Transports on offer.
+    pub transports: Vec<Transport>,
+    /// Whether a polling session is told that it may upgrade.
+    pub allow_upgrades: bool,
+    /// How long a peer may take none of the bytes that wait for it before its connection is reset.
+    pub write_timeout: Duration,
+    /// How long an application may keep a session paused before the session is closed with `transport error`.
+    pub pause_timeout: Duration,
+    /// How long the close of a polling session waits for the next poll.
+    pub close_timeout: Duration,
+    /// Sessions at one time. Beyond it a handshake is answered 503.
+    pub max_sessions: usize,
+    /// Tasks that write for all plain WebSockets; zero means one per available processor.
+    pub flushers: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            max_http_buffer_size: 1_000_000,
+            outbox_bytes: 1 << 20,
+            outbox_entries: 16_384,
+            transports: vec![Transport::Polling, Transport::WebSocket],
+            allow_upgrades: true,
+            write_timeout: Duration::from_secs(20),
+            pause_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(30),
+            max_sessions: 1_000_000,
+            flushers: 0,
+        }
+    }
+}

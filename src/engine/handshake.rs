@@ -1,0 +1,129 @@
+//! What is known of a client from the request that opened its session.
+
+use std::{borrow::Cow, net::IpAddr, ops::Range, time::SystemTime};
+
+use url::form_urlencoded;
+
+use super::Transport;
+
+/// The request that opened a session, as the server saw it before it had a session.
+#[derive(Debug)]
+pub struct Arrival {
+    address: Option<IpAddr>,
+    secure: bool,
+    text: Box<str>,
+    url: Range<usize>,
+    headers: Box<[(Range<usize>, Range<usize>)]>,
+}
+
+impl Arrival {
+    /// Copies what is to be kept into one allocation, so that nothing of the HTTP server's buffers stays alive with the session.
+    /// `url` is the path with its query; header values that are not UTF-8 are kept lossily.
+    pub fn new<'a>(address: Option<IpAddr>, secure: bool, url: &str, headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let mut text = String::from(url);
+        let mut ranges = Vec::new();
+        for (name, value) in headers {
+            let start = text.len();
+            text.push_str(name);
+            let middle = text.len();
+            text.push_str(&String::from_utf8_lossy(value));
+            ranges.push((start..middle, middle..text.len()));
+        }
+        Self {
+            address,
+            secure,
+            url: 0..url.len(),
+            text: text.into_boxed_str(),
+            headers: ranges.into_boxed_slice(),
+        }
+    }
+
+    fn slice(&self, range: &Range<usize>) -> &str {
+        self.text.get(range.clone()).unwrap_or_default()
+    }
+}
+
+/// The handshake of one session: who asked for it, how and when.
+#[derive(Debug)]
+pub struct Handshake {
+    /// The id of the session: a secret between server and client.
+    pub session_id: Box<str>,
+    /// The transport on which the session was opened.
+    pub transport: Transport,
+    /// When the session was opened.
+    pub issued: SystemTime,
+    arrival: Arrival,
+}
+
+impl Handshake {
+    /// A handshake out of its parts; the engine makes them, and tests of the layers above.
+    #[must_use]
+    pub fn new(session_id: &str, transport: Transport, arrival: Arrival) -> Self {
+        Self {
+            session_id: session_id.into(),
+            transport,
+            issued: SystemTime::now(),
+            arrival,
+        }
+    }
+
+    /// The address of the client, where the transport has one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.arrival.address
+    }
+
+    /// Whether the client came over TLS.
+    #[must_use]
+    pub fn secure(&self) -> bool {
+        self.arrival.secure
+    }
+
+    /// Whether the request named an origin, as browsers do across domains.
+    #[must_use]
+    pub fn xdomain(&self) -> bool {
+        self.header("origin").is_some()
+    }
+
+    /// Path and query of the request.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.arrival.slice(&self.arrival.url)
+    }
+
+    /// The pairs of the query, decoded, in order.
+    pub fn query(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let query = self.url().split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes())
+    }
+
+    /// The headers, names in lower case, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.arrival
+            .headers
+            .iter()
+            .map(|(name, value)| (self.arrival.slice(name), self.arrival.slice(value)))
+    }
+
+    /// The first header of that name (lower case).
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find_map(|(key, value)| (key == name).then_some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_keeps_url_query_and_headers() {
+        let headers: [(&str, &[u8]); 2] = [("host", b"a.example"), ("origin", b"http://b.example")];
+        let arrival = Arrival::new(None, false, "/socket.io/?EIO=4&token=a%20b", headers);
+        let handshake = Handshake::new("id", Transport::Polling, arrival);
+        assert_eq!(handshake.url(), "/socket.io/?EIO=4&token=a%20b");
+        assert_eq!(handshake.query().last(), Some(("token".into(), "a b".into())));
+        assert_eq!(handshake.header("host"), Some("a.example"));
+        assert!(handshake.xdomain() && !handshake.secure());
+    }
+}

@@ -1,0 +1,80 @@
+//! Ids: 20 characters of base64url, of which the first four name the node that drew them.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// Three random bytes which name a node for the length of one start. Four characters of base64url as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeTag(pub [u8; 3]);
+
+/// Characters of a tag, at the head of every id of its node.
+const TAG_CHARS: usize = 4;
+
+impl NodeTag {
+    /// Draws a tag.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give, which it tells at start or never.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut tag = [0; 3];
+        fill(&mut tag);
+        Self(tag)
+    }
+
+    /// The tag of the node that drew `id`, or of a tag's own text form. Nothing when the head of `id` is not base64url.
+    #[must_use]
+    pub fn of(id: &str) -> Option<Self> {
+        let mut tag = [0; 3];
+        let written = URL_SAFE_NO_PAD.decode_slice(id.get(..TAG_CHARS)?, &mut tag).ok()?;
+        (written == tag.len()).then_some(Self(tag))
+    }
+}
+
+impl fmt::Display for NodeTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// Draws an id for a session or a socket: the tag, then twelve random bytes. It names its owner and is a capability.
+///
+/// # Panics
+/// When the operating system has no randomness to give: a guessable id would be worse.
+#[must_use]
+pub fn new_id(tag: NodeTag) -> String {
+    let NodeTag([a, b, c]) = tag;
+    let mut bytes = [0; 15];
+    fill(&mut bytes);
+    if let Some(head) = bytes.first_chunk_mut() {
+        *head = [a, b, c];
+    }
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn fill(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system gives randomness");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_twenty_characters_and_names_its_node() {
+        let tag = NodeTag::random();
+        let id = new_id(tag);
+        assert_eq!(id.len(), 20);
+        assert_eq!(NodeTag::of(&id), Some(tag));
+        assert_eq!(NodeTag::of(&tag.to_string()), Some(tag));
+        assert_ne!(new_id(tag), id);
+    }
+
+    #[test]
+    fn what_no_node_drew_has_no_tag() {
+        for id in ["", "abc", "ab+/xxxx", "\u{e9}\u{e9}\u{e9}"] {
+            assert_eq!(NodeTag::of(id), None, "{id}");
+        }
+    }
+}

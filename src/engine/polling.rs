@@ -1,0 +1,205 @@
+//! HTTP long-polling without HTTP: polls, posts, and what they are answered (Engine.IO protocol v4, HTTP long-polling).
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll as Progress, ready},
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::protocol::engineio::handshake::Refusal;
+
+use super::Handle;
+
+/// An answer to an HTTP request, byte for byte as the reference server gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`, where there is one.
+    pub content_type: Option<&'static str>,
+    /// Whether `Cache-Control: no-store` is to be said.
+    pub no_store: bool,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// An empty answer.
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
+        Self {
+            status,
+            content_type: None,
+            no_store: false,
+            body: Bytes::new(),
+        }
+    }
+
+    /// How a request is refused: JSON with code and message.
+    #[must_use]
+    pub fn refused(refusal: &Refusal) -> Self {
+        let body = refusal.json().into();
+        Self {
+            status: refusal.status(),
+            content_type: Some("application/json"),
+            no_store: false,
+            body,
+        }
+    }
+
+    /// How an upgrade is refused: always 400, the message alone. The connection is to be closed after it.
+    #[must_use]
+    pub fn refused_upgrade(refusal: &Refusal) -> Self {
+        let body = Bytes::copy_from_slice(refusal.message().as_bytes());
+        Self {
+            status: 400,
+            content_type: Some("text/html"),
+            no_store: false,
+            body,
+        }
+    }
+
+    /// The answer to a poll.
+    pub(super) fn payload(body: Bytes) -> Self {
+        Self {
+            status: 200,
+            content_type: Some("text/plain; charset=UTF-8"),
+            no_store: true,
+            body,
+        }
+    }
+
+    fn posted() -> Self {
+        Self {
+            status: 200,
+            content_type: Some("text/html"),
+            no_store: true,
+            body: Bytes::from_static(b"ok"),
+        }
+    }
+}
+
+/// A poll that waits for its answer. Cancel-safe is what it must not be: dropped before its end it ends the session with
+/// `transport error`, for a client that aborts a poll has gone, and what the answer was to carry is lost.
+#[must_use]
+pub struct Poll {
+    handle: Handle,
+    /// None once it was answered.
+    answer: Option<oneshot::Receiver<Bytes>>,
+}
+
+impl Poll {
+    /// Parks a poll. The inner error is the answer to one that overlaps another, which ends the session.
+    pub(super) fn begin(handle: &Handle) -> Result<Result<Self, Reply>, Refusal> {
+        let (answer, receiver) = oneshot::channel();
+        let overlaps = handle.0.park(answer)?;
+        if overlaps {
+            return Ok(Err(Reply::empty(400)));
+        }
+        Ok(Ok(Self {
+            handle: handle.clone(),
+            answer: Some(receiver),
+        }))
+    }
+}
+
+impl Future for Poll {
+    type Output = Reply;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Progress<Reply> {
+        let Some(answer) = &mut self.answer else {
+            return Progress::Ready(Reply::empty(400));
+        };
+        let answer = ready!(Pin::new(answer).poll(cx));
+        self.answer = None;
+        // Without an answer the session has ended under the poll.
+        Progress::Ready(answer.map_or_else(|_| Reply::empty(400), Reply::payload))
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        if self.answer.is_some() {
+            self.handle.0.post(|mail| mail.violation = true);
+        }
+    }
+}
+
+impl fmt::Debug for Poll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Poll").field(&self.handle).finish()
+    }
+}
+
+/// A POST whose body is being read. Dropped before its end it ends the session with `transport error`: a client that aborts a POST has
+/// gone, and what it carried is lost.
+#[derive(Debug)]
+#[must_use]
+pub struct Post {
+    handle: Handle,
+    /// Ends with the body taken, or without a value with the session.
+    taken: oneshot::Receiver<()>,
+    /// Nothing is owed to the session any more.
+    done: bool,
+}
+
+impl Post {
+    /// Begins a POST. The inner error is the answer to one that overlaps another or is binary, which ends the session.
+    pub(super) fn begin(handle: &Handle, content_type: Option<&str>) -> Result<Result<Self, Reply>, Refusal> {
+        let binary = content_type == Some("application/octet-stream");
+        let (answer, taken) = oneshot::channel();
+        let overlaps = handle.0.begin_post(answer, binary)?;
+        if overlaps || binary {
+            return Ok(Err(Reply::empty(400)));
+        }
+        Ok(Ok(Self {
+            handle: handle.clone(),
+            taken,
+            done: false,
+        }))
+    }
+
+    /// The most bytes that a body may have.
+    #[must_use]
+    pub fn max_body(&self) -> usize {
+        self.handle.0.shared.config.max_http_buffer_size
+    }
+
+    /// The answer to a body of more bytes than that. The session does not care.
+    #[must_use]
+    pub fn too_large(mut self) -> Reply {
+        self.done = true;
+        drop(self.handle.0.end_post());
+        Reply::empty(413)
+    }
+
+    /// Ends when the session has ended under the body that is being read; with its answer.
+    pub async fn abandoned(&mut self) -> Reply {
+        // Nobody sends before the body is handed in.
+        drop((&mut self.taken).await);
+        Reply::empty(400)
+    }
+
+    /// Hands the body to the session, and waits until all of it was taken: at once, except while the session is paused. A broken
+    /// packet in it is answered `ok` like everything else, and ends the session.
+    pub async fn finish(mut self, body: Bytes) -> Reply {
+        if body.len() > self.max_body() {
+            return self.too_large();
+        }
+        self.done = true;
+        self.handle.0.post(|mail| mail.post = Some(body));
+        // Without an answer the session has ended before it took everything.
+        (&mut self.taken).await.map_or_else(|_| Reply::empty(400), |()| Reply::posted())
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        if !self.done {
+            self.handle.0.post(|mail| mail.violation = true);
+        }
+    }
+}

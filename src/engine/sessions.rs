@@ -1,0 +1,344 @@
+//! All sessions of one node: opening them, finding them, ending them.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::protocol::engineio::handshake::{Open, Query, Refusal};
+
+use super::{
+    Application, Arrival, CloseReason, Config, Counters, Handle, Handshake, Io, Outgoing, Reply, Transport,
+    driver::{Driver, FAREWELL, now},
+    flusher::{Shared, gather},
+    id::{NodeTag, new_id},
+    mailbox::{Line, Mailbox},
+    polling::{Poll, Post},
+    registry::Registry,
+    session::{Session, Timing},
+    websocket::Wire,
+};
+
+/// How long the shutdown waits for a polling client to come back and hear of it.
+const LAST_POLL: Duration = Duration::from_secs(2);
+
+/// The sessions of one node, over both transports.
+///
+/// HTTP is somebody else's: [`Engine::request`] and [`Engine::upgrade`] take what a request says and give back what it is to be
+/// answered.
+pub struct Engine {
+    tag: NodeTag,
+    shared: Arc<Shared>,
+    application: Arc<dyn Application>,
+    registry: Arc<Registry>,
+    /// Spreads sessions over flushers.
+    next: AtomicUsize,
+    drivers: TaskTracker,
+    flushers: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What an HTTP request without an upgrade says, as far as sessions care.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The method, in capitals.
+    pub method: &'a str,
+    /// The raw query, without `?`.
+    pub query: &'a str,
+    /// `Content-Type`.
+    pub content_type: Option<&'a str>,
+    /// `Origin`.
+    pub origin: Option<&'a [u8]>,
+}
+
+/// What becomes of a request without an upgrade.
+#[derive(Debug)]
+#[must_use]
+pub enum Routed {
+    /// The answer is known.
+    Reply(Reply),
+    /// A client wants a session: [`Admission::open_polling`] gives the answer.
+    Open(Admission),
+    /// A poll: a future that ends with the answer. To drop it before is to abort the request, which ends the session.
+    Poll(Poll),
+    /// A POST, whose body is to be read. To drop it before is to abort the request, which ends the session.
+    Post(Post),
+}
+
+/// A client that may have a session.
+#[derive(Debug)]
+#[must_use]
+pub struct Admission {
+    engine: Arc<Engine>,
+    transport: Transport,
+}
+
+/// A WebSocket that is welcome, to be answered 101.
+#[derive(Debug)]
+#[must_use]
+pub enum Upgrade {
+    /// It opens a session.
+    Open(Admission),
+    /// It wants to take over a session from polling.
+    Probe(Candidate),
+}
+
+/// A WebSocket on its way to a session.
+#[derive(Debug)]
+#[must_use]
+pub struct Candidate(Handle);
+
+impl Engine {
+    /// An engine and its flushers. `tag` is the head of every session id.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn new(config: Config, tag: NodeTag, application: Arc<dyn Application>) -> Arc<Self> {
+        let workers = match config.flushers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let registry = Arc::new(Registry::new(config.max_sessions));
+        let shared = Arc::new(Shared::new(config, workers));
+        let (flushers, stop) = (TaskTracker::new(), CancellationToken::new());
+        for number in 0..shared.flushers() {
+            flushers.spawn(shared.clone().run_flusher(number, stop.clone()));
+        }
+        let (next, drivers) = (AtomicUsize::new(0), TaskTracker::new());
+        Arc::new(Self {
+            tag,
+            shared,
+            application,
+            registry,
+            next,
+            drivers,
+            flushers,
+            stop,
+        })
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
+    }
+
+    /// The intervals and bounds.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The open session of this id.
+    #[must_use]
+    pub fn session(&self, id: &str) -> Option<Handle> {
+        self.registry.get(id)
+    }
+
+    /// Routes a request without an upgrade, verified in the order of the reference server: transport, origin, session, method,
+    /// protocol.
+    pub fn request(self: &Arc<Self>, request: &Request<'_>) -> Routed {
+        self.verify(request)
+            .unwrap_or_else(|refusal| Routed::Reply(Reply::refused(&refusal)))
+    }
+
+    fn verify(self: &Arc<Self>, request: &Request<'_>) -> Result<Routed, Refusal> {
+        let query = Query::parse(request.query);
+        let transport = self.transport(&query)?;
+        check_origin(request.origin)?;
+        if let Some(sid) = &query.sid {
+            let handle = self.registry.get(sid).ok_or(Refusal::UnknownSession)?;
+            if transport != Transport::Polling || handle.transport() != transport {
+                return Err(Refusal::BadRequest);
+            }
+            return match request.method {
+                "GET" => Poll::begin(&handle).map(|poll| poll.map_or_else(Routed::Reply, Routed::Poll)),
+                "POST" => Post::begin(&handle, request.content_type).map(|post| post.map_or_else(Routed::Reply, Routed::Post)),
+                _ => Ok(Routed::Reply(Reply::empty(500))),
+            };
+        }
+        if request.method != "GET" {
+            return Err(Refusal::BadHandshakeMethod);
+        }
+        if transport != Transport::Polling {
+            return Err(Refusal::BadRequest);
+        }
+        if !query.is_supported() {
+            return Err(Refusal::UnsupportedProtocol);
+        }
+        Ok(Routed::Open(Admission {
+            engine: self.clone(),
+            transport,
+        }))
+    }
+
+    /// Decides on a request for a WebSocket, before it is answered.
+    ///
+    /// # Errors
+    /// The refusal; its answer is [`Reply::refused_upgrade`].
+    pub fn upgrade(self: &Arc<Self>, query: &str, origin: Option<&[u8]>) -> Result<Upgrade, Refusal> {
+        let query = Query::parse(query);
+        let transport = self.transport(&query)?;
+        check_origin(origin)?;
+        if transport != Transport::WebSocket {
+            return Err(Refusal::BadRequest);
+        }
+        if let Some(sid) = &query.sid {
+            // Whether it may probe is the session's to say when it has the connection: one that cannot is answered 101, then closed.
+            let handle = self.registry.get(sid).ok_or(Refusal::UnknownSession)?;
+            return Ok(Upgrade::Probe(Candidate(handle)));
+        }
+        if !query.is_supported() {
+            return Err(Refusal::UnsupportedProtocol);
+        }
+        Ok(Upgrade::Open(Admission {
+            engine: self.clone(),
+            transport,
+        }))
+    }
+
+    /// Ends all sessions and takes no new ones: transports are closed, no message says so. Returns when every task of the engine has
+    /// ended; after `grace` connections that are still there are reset.
+    pub async fn close(&self, reason: CloseReason, grace: Duration) {
+        self.registry.close();
+        self.registry.for_each(|handle| handle.0.close(reason, Some(grace.min(LAST_POLL))));
+        self.drivers.close();
+        if tokio::time::timeout(grace, self.drivers.wait()).await.is_err() {
+            self.registry.for_each(|handle| handle.0.kill(reason));
+            // What lingers now is bounded by itself; a driver that never yields would be a defect of the application.
+            tokio::time::timeout(FAREWELL, self.drivers.wait()).await.ok();
+        }
+        self.stop.cancel();
+        self.flushers.close();
+        self.flushers.wait().await;
+    }
+
+    fn transport(&self, query: &Query<'_>) -> Result<Transport, Refusal> {
+        let offered = &self.shared.config.transports;
+        let named = offered
+            .iter()
+            .find(|transport| query.transport.as_deref() == Some(transport.as_str()));
+        named.copied().ok_or(Refusal::UnknownTransport)
+    }
+
+    /// Opens a session. Nothing where there is no room.
+    fn open(&self, transport: Transport, arrival: Arrival, wire: Option<Wire>) -> Option<String> {
+        let Config {
+            ping_interval,
+            ping_timeout,
+            max_http_buffer_size,
+            allow_upgrades,
+            transports,
+            ..
+        } = &self.shared.config;
+        let id = new_id(self.tag);
+        let line = match &wire {
+            None => Line::Polling,
+            Some(wire) => wire.tcp().map_or(Line::Boxed, |stream| Line::Tcp(stream.clone())),
+        };
+        let flusher = self.next.fetch_add(1, Ordering::Relaxed) % self.shared.flushers().max(1);
+        let handle = Handle(Mailbox::new(id.as_str().into(), self.shared.clone(), flusher, line));
+        if !self.registry.insert(handle.clone()) {
+            self.shared.counters.refused.increment();
+            return None;
+        }
+        self.shared.counters.opened.increment();
+        let upgradable = transport == Transport::Polling && *allow_upgrades && transports.contains(&Transport::WebSocket);
+        let upgrades: &[&str] = if upgradable { &["websocket"] } else { &[] };
+        let open = Open {
+            sid: &id,
+            upgrades,
+            ping_interval: *ping_interval,
+            ping_timeout: *ping_timeout,
+            max_payload: *max_http_buffer_size as u64,
+        };
+        let open = format!("0{}", open.json());
+        if wire.is_some() {
+            Mailbox::push_own(&handle.0, Outgoing::packet(&open));
+        }
+        let handshake = Arc::new(Handshake::new(&id, transport, arrival));
+        let connection = self.application.opened(&handle, &handshake);
+        let session = Session::new(Timing::from(&self.shared.config), transport, now());
+        let driver = Driver::new(handle.0, session, connection, wire);
+        let (registry, shared) = (self.registry.clone(), self.shared.clone());
+        self.drivers.spawn(driver.run(move |mailbox, reason| {
+            registry.remove(&mailbox.id);
+            shared.counters.count_closed(reason);
+        }));
+        Some(open)
+    }
+}
+
+impl Admission {
+    /// Opens a session over polling. The answer is its first packet, or 503 where there is no room. Its head may carry a cookie.
+    #[must_use]
+    pub fn open_polling(self, arrival: Arrival) -> Reply {
+        match self.engine.open(self.transport, arrival, None) {
+            Some(open) => Reply::payload(Bytes::from(open)),
+            None => Reply::empty(503),
+        }
+    }
+
+    /// Opens a session over a WebSocket that was answered 101. `read` is what was read of the connection beyond the request. The
+    /// connection is dropped where there is no room.
+    pub fn open_websocket(self, io: Io, read: &[u8], arrival: Arrival) {
+        let wire = Wire::new(io, read, self.engine.shared.config.max_http_buffer_size);
+        // Without room the connection has been dropped, which is all there is to say on a WebSocket.
+        drop(gather(|| self.engine.open(self.transport, arrival, Some(wire))));
+    }
+
+    /// Whether a session would find room now: to refuse a WebSocket with 503 before it is answered 101.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.engine.registry.has_room()
+    }
+}
+
+impl Candidate {
+    /// The session that is to be upgraded.
+    #[must_use]
+    pub fn session(&self) -> &Handle {
+        &self.0
+    }
+
+    /// Hands the session its WebSocket, which was answered 101. `read` is what was read of the connection beyond the request. While
+    /// another candidate probes, or when the session has a WebSocket already, the connection is closed and the session goes on.
+    pub fn probe(self, io: Io, read: &[u8]) {
+        let wire = Wire::new(io, read, self.0.0.shared.config.max_http_buffer_size);
+        let mut wire = Some(Box::new(wire));
+        self.0.0.post(|mail| {
+            if mail.probe.is_none() {
+                mail.probe = wire.take();
+            }
+        });
+        // One too many is dropped here, not under the lock.
+        drop(wire);
+    }
+}
+
+/// The reference refuses an `Origin` that could not stand in a header of an answer.
+fn check_origin(origin: Option<&[u8]>) -> Result<(), Refusal> {
+    let valid = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+    if origin.is_some_and(|origin| !origin.iter().all(valid)) {
+        Err(Refusal::BadRequest)
+    } else {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("tag", &self.tag)
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,231 @@
+//! HTTP long-polling: statuses, bodies, and what ends a session.
+
+use super::*;
+
+const JSON: Option<&str> = Some("application/json");
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_refused_in_the_order_of_the_reference() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    let mismatch = query.replace("polling", "websocket");
+    for (method, query, code, message) in [
+        ("GET", "EIO=4", 0, "Transport unknown"),
+        ("GET", "EIO=4&transport=webtransport", 0, "Transport unknown"),
+        ("GET", "EIO=4&transport=polling&sid=nobody", 1, "Session ID unknown"),
+        ("GET", mismatch.as_str(), 3, "Bad request"),
+        ("POST", "EIO=4&transport=polling", 2, "Bad handshake method"),
+        ("OPTIONS", "EIO=4&transport=polling", 2, "Bad handshake method"),
+        ("GET", "EIO=4&transport=websocket", 3, "Bad request"),
+        ("GET", "EIO=3&transport=polling", 5, "Unsupported protocol version"),
+        ("GET", "transport=polling&sid=", 5, "Unsupported protocol version"),
+    ] {
+        let Routed::Reply(reply) = bench.route(method, query) else {
+            panic!("{method} {query} is let through")
+        };
+        let expected = format!("{{\"code\":{code},\"message\":\"{message}\"}}");
+        assert_eq!(
+            (reply.status, reply.content_type, body(&reply)),
+            (400, JSON, expected.as_str()),
+            "{method} {query}"
+        );
+    }
+    let request = Request {
+        method: "GET",
+        query: "EIO=4&transport=polling",
+        content_type: None,
+        origin: Some(b"http://\x01"),
+    };
+    assert!(matches!(bench.engine.request(&request), Routed::Reply(reply) if body(&reply).starts_with("{\"code\":3")));
+    assert!(matches!(bench.route("DELETE", &query), Routed::Reply(reply) if reply == Reply::empty(500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_echoed_in_order() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let reply = bench.post(&query, "4a\x1ebAQIDBA==\x1e4c").await;
+    assert_eq!(
+        (reply.status, reply.content_type, reply.no_store, body(&reply)),
+        (200, Some("text/html"), true, "ok")
+    );
+    let reply = bench.get(&query).await;
+    assert_eq!(
+        (reply.status, reply.content_type, reply.no_store),
+        (200, Some("text/plain; charset=UTF-8"), true)
+    );
+    assert_eq!(body(&reply), "4a\x1e4binary\x1ebAQIDBA==\x1e4c");
+    for message in [Outgoing::binary(&[1, 2, 3, 4]), Outgoing::new(&["d"], &[]), Outgoing::binary(&[])] {
+        session.push(&message);
+    }
+    assert_eq!(body(&bench.get(&query).await), "bAQIDBA==\x1e4d\x1eb");
+    let (poll, _) = tokio::join!(bench.get(&query), bench.post(&query, "4later"));
+    assert_eq!(body(&poll), "4later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_is_taken_up_to_its_first_bad_packet() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    let Routed::Poll(poll) = bench.route("GET", &query) else {
+        panic!("no poll")
+    };
+    let reply = bench.post(&query, "4a\x1eabc\x1e4b").await;
+    assert_eq!((reply.status, body(&reply)), (200, "ok"));
+    assert_eq!(bench.closed().await, CloseReason::ParseError);
+    assert_eq!(poll.await.status, 200);
+    assert_eq!(body(&bench.get(&query).await), "{\"code\":1,\"message\":\"Session ID unknown\"}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overlapping_poll_ends_the_session_and_the_first_is_answered() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    let (first, second) = tokio::join!(bench.get(&query), bench.get(&query));
+    assert_eq!((first.status, body(&first)), (200, "1"));
+    assert_eq!(second, Reply::empty(400));
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overlapping_post_ends_the_session() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    let Routed::Post(first) = bench.route("POST", &query) else {
+        panic!("no post")
+    };
+    assert_eq!(bench.post(&query, "4a").await, Reply::empty(400));
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+    assert_eq!(first.finish(Bytes::from_static(b"4b")).await, Reply::empty(400));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binary_post_ends_the_session() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    let request = Request {
+        method: "POST",
+        query: &query,
+        content_type: Some("application/octet-stream"),
+        origin: None,
+    };
+    assert!(matches!(bench.engine.request(&request), Routed::Reply(reply) if reply == Reply::empty(400)));
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oversized_body_does_not_end_the_session() {
+    let mut bench = Bench::new(Config {
+        max_http_buffer_size: 5,
+        ..Config::default()
+    });
+    let (_, query) = bench.poll_open().await;
+    assert_eq!(bench.post(&query, "4too long").await, Reply::empty(413));
+    let Routed::Post(post) = bench.route("POST", &query) else {
+        panic!("no post")
+    };
+    assert_eq!(post.too_large(), Reply::empty(413));
+    assert_eq!(body(&bench.post(&query, "4ok").await), "ok");
+    assert_eq!(body(&bench.get(&query).await), "4ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn aborted_requests_end_the_session() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    drop(bench.route("GET", &query));
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+    let (_, query) = bench.poll_open().await;
+    drop(bench.route("POST", &query));
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_closes_has_its_poll_released() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    let (poll, post) = tokio::join!(bench.get(&query), bench.post(&query, "1"));
+    assert_eq!((body(&poll), body(&post)), ("6", "ok"));
+    assert_eq!(bench.closed().await, CloseReason::TransportClose);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_by_the_server_follows_what_waits() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    assert_eq!(body(&bench.post(&query, "4a\x1e4close\x1e4ignored").await), "ok");
+    assert_eq!(body(&bench.get(&query).await), "4a");
+    assert_eq!(body(&bench.get(&query).await), "6\x1e1");
+    assert_eq!(bench.closed().await, CloseReason::ForcedServerClose);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_pinged_and_then_forgotten() {
+    let mut bench = Bench::new(Config::default());
+    let start = tokio::time::Instant::now();
+    let (_, query) = bench.poll_open().await;
+    assert_eq!(body(&bench.get(&query).await), "2");
+    assert_eq!(start.elapsed().as_secs(), 25);
+    assert_eq!(bench.closed().await, CloseReason::PingTimeout);
+    assert_eq!(start.elapsed().as_secs(), 45);
+    assert_eq!(bench.get(&query).await.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_answered_when_the_paused_session_took_it() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let post = bench.post(&query, "4before\x1e4pause\x1e4after");
+    tokio::pin!(post);
+    let early = tokio::time::timeout(Duration::from_secs(10), &mut post).await;
+    assert!(early.is_err(), "answered in the pause: {early:?}");
+    session.resume();
+    assert_eq!(body(&post.await), "ok");
+    assert_eq!(body(&bench.get(&query).await), "4before\x1e4after");
+}
+
+#[tokio::test(start_paused = true)]
+async fn volatile_messages_need_a_poll_that_waits() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let message = Outgoing::new(&["now"], &[]);
+    assert_eq!(session.push_volatile(&message), super::super::Pushed::Dropped);
+    let Routed::Poll(poll) = bench.route("GET", &query) else {
+        panic!("no poll")
+    };
+    assert_eq!(session.push_volatile(&message), super::super::Pushed::Queued);
+    assert_eq!(session.push_volatile(&message), super::super::Pushed::Dropped);
+    assert_eq!(body(&poll.await), "4now");
+    assert_eq!(bench.engine.counters().volatile_dropped.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_is_cut_off() {
+    let mut bench = Bench::new(Config {
+        outbox_bytes: 1000,
+        ..Config::default()
+    });
+    let (session, query) = bench.poll_open().await;
+    let message = Outgoing::new(&["x".repeat(400).as_str()], &[]);
+    let pushed: Vec<_> = (0..4).map(|_| session.push(&message)).collect();
+    use super::super::Pushed::*;
+    assert_eq!(pushed, [Queued, Queued, Overflow, Closed]);
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+    assert_eq!(bench.engine.counters().slow_consumers.get(), 1);
+    assert_eq!(bench.get(&query).await.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_are_bounded_in_number() {
+    let mut bench = Bench::new(Config {
+        max_sessions: 1,
+        ..Config::default()
+    });
+    let _open = bench.poll_open().await;
+    let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
+        panic!("no handshake")
+    };
+    assert!(!admission.has_room());
+    assert_eq!(admission.open_polling(arrival()), Reply::empty(503));
+    assert_eq!((bench.engine.counters().open(), bench.engine.counters().refused.get()), (1, 1));
+}
