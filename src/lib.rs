@@ -21,3 +21,5 @@ pub mod protocol;
 
 pub mod engine;
 
+pub mod hub;
+

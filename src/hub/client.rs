@@ -1,0 +1,251 @@
+//! One connection: reads Socket.IO packets and keeps the state of its namespaces (Socket.IO protocol v5, Exchange protocol).
+
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use smallvec::SmallVec;
+
+use super::{
+    ConnectError, DisconnectReason, Hub,
+    connect::admit,
+    intake::{Intake, OVERHEAD},
+    lane::{self, Event, Job, Queued},
+    peer::Peer,
+    shared::{Shared, now},
+    socket,
+    socket::{Standing, refusal},
+};
+use crate::{
+    engine::{CloseReason, Connection, Flow, Handle, Handshake, Incoming},
+    protocol::socketio::{Assembled, Assembler, Kind, Packet},
+};
+
+/// The hub's end of a session, owned by the session's driver.
+///
+/// | packet | namespace not joined | middlewares decide | joined |
+/// |---|---|---|---|
+/// | CONNECT | joins, or CONNECT_ERROR | closes | closes |
+/// | DISCONNECT, EVENT, ACK | closes | closes | acts |
+/// | CONNECT_ERROR | closes | closes | closes |
+///
+/// Closes with `forced close`, as the reference. A namespace from which the server has disconnected the client is joined in
+/// this sense until the client joins it anew, or its packets that are on their way would cost it its other namespaces.
+#[derive(Debug)]
+pub(super) struct Client {
+    hub: Weak<Hub>,
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    assembler: Assembler,
+    /// One for each namespace asked for, at most so many as settings allow.
+    sockets: SmallVec<[Arc<socket::Core>; 1]>,
+    /// When the connection ends unless it has joined a namespace; nothing once it has.
+    deadline: Option<Instant>,
+    /// When the attachment that is awaited is late.
+    late: Option<Instant>,
+}
+
+impl Client {
+    pub(super) fn new(hub: Weak<Hub>, shared: Arc<Shared>, session: &Handle, handshake: &Arc<Handshake>) -> Self {
+        let config = &shared.config;
+        let intake = Intake::new(session.clone(), config.queue_events, config.queue_bytes);
+        Self {
+            hub,
+            peer: Arc::new(Peer::new(session.clone(), Arc::clone(handshake), intake)),
+            assembler: Assembler::new(config.limits),
+            sockets: SmallVec::new(),
+            deadline: Some(now() + config.connect_timeout),
+            late: None,
+            shared,
+        }
+    }
+
+    fn packet(&mut self, assembled: Assembled<'_>) -> Result<Flow, Violation> {
+        let Packet { kind, namespace, id, .. } = &assembled.packet;
+        match kind {
+            Kind::Connect => self.connect(&assembled.packet),
+            Kind::Event => {
+                let socket = self.joined(namespace)?;
+                self.shared.counters.events_in.increment();
+                if assembled.packet.data.is_none() {
+                    // Without a name no handler can be meant.
+                    return Ok(Flow::Continue);
+                }
+                let ack = *id;
+                Ok(receive(socket, assembled, ack))
+            }
+            Kind::Ack => {
+                let socket = self.joined(namespace)?;
+                // Without an id it answers nothing.
+                if let Some(id) = *id {
+                    socket.answered(id, || assembled.into_payload());
+                }
+                Ok(Flow::Continue)
+            }
+            Kind::Disconnect => {
+                self.joined(namespace)?;
+                self.leave(namespace);
+                Ok(Flow::Continue)
+            }
+            Kind::ConnectError => Err(Violation),
+        }
+    }
+
+    fn connect(&mut self, packet: &Packet<'_>) -> Result<Flow, Violation> {
+        let name = &*packet.namespace;
+        if let Some(place) = self.place(name) {
+            match self.sockets.get(place).map(|socket| socket.standing()) {
+                Some(Standing::Connecting | Standing::Connected) => return Err(Violation),
+                _ => drop(self.sockets.swap_remove(place)),
+            }
+        }
+        let Some(hub) = self.hub.upgrade().filter(|_| !self.shared.is_closed()) else {
+            // No CONNECT_ERROR: it would keep the stock client from trying another node.
+            return Ok(Flow::Close(CloseReason::ServerShuttingDown));
+        };
+        let Some(namespace) = hub.find(name) else {
+            return Ok(self.refuse(name, "Invalid namespace"));
+        };
+        if self.sockets.len() >= self.shared.config.max_namespaces {
+            self.sockets
+                .retain(|socket| matches!(socket.standing(), Standing::Connecting | Standing::Connected));
+        }
+        if self.sockets.len() >= self.shared.config.max_namespaces {
+            return Ok(self.refuse(name, "Too many namespaces"));
+        }
+        let socket = socket::Core::new(hub.new_id(), namespace, Arc::clone(&self.peer), packet.data.as_deref());
+        let socket = Arc::new(socket);
+        self.peer.add(&socket);
+        self.sockets.push(Arc::clone(&socket));
+        admit(&socket);
+        if socket.standing() == Standing::Connected {
+            self.deadline = None;
+        }
+        // What it has left before may still keep handlers busy.
+        Ok(flow(&socket))
+    }
+
+    fn refuse(&self, namespace: &str, message: &str) -> Flow {
+        self.shared.counters.connects_refused.increment();
+        refusal(&self.peer, namespace, &ConnectError::new(message));
+        Flow::Continue
+    }
+
+    fn leave(&mut self, namespace: &str) {
+        if let Some(place) = self.place(namespace) {
+            self.sockets.swap_remove(place).end(DisconnectReason::ClientNamespaceDisconnect);
+            self.deadline = None;
+        }
+    }
+
+    /// The socket of a namespace that was joined.
+    fn joined(&self, namespace: &str) -> Result<&Arc<socket::Core>, Violation> {
+        let socket = self.sockets.iter().find(|socket| *socket.namespace.name == *namespace);
+        socket
+            .filter(|socket| matches!(socket.standing(), Standing::Connected | Standing::Ended))
+            .ok_or(Violation)
+    }
+
+    fn place(&self, namespace: &str) -> Option<usize> {
+        self.sockets.iter().position(|socket| *socket.namespace.name == *namespace)
+    }
+
+    fn stalled_at(&self) -> Option<Instant> {
+        Some(self.peer.intake.paused_since()? + self.shared.config.stall_timeout)
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        for socket in self.sockets.drain(..) {
+            socket.end(DisconnectReason::Connection(reason));
+        }
+    }
+}
+
+/// The client did what the state of the connection does not allow.
+#[derive(Debug)]
+struct Violation;
+
+impl Connection for Client {
+    fn message(&mut self, message: Incoming<'_>) -> Flow {
+        let assembled = match message {
+            Incoming::Text(text) => self.assembler.text(text),
+            Incoming::Binary(bytes) => self.assembler.binary(bytes),
+        };
+        self.late = self.assembler.is_pending().then(|| now() + self.shared.config.attachment_timeout);
+        let outcome = match assembled {
+            Ok(None) => return Flow::Continue,
+            Ok(Some(assembled)) => self.packet(assembled),
+            Err(error) => {
+                tracing::debug!(%error, "a client sent what is no Socket.IO packet");
+                Err(Violation)
+            }
+        };
+        outcome.unwrap_or_else(|Violation| {
+            self.shared.counters.protocol_errors.increment();
+            Flow::Close(CloseReason::ForcedClose)
+        })
+    }
+
+    fn timeout(&mut self) -> Flow {
+        let now = now();
+        if self.stalled_at().is_some_and(|at| at <= now) {
+            self.shared.counters.stalled.increment();
+            return Flow::Close(CloseReason::ForcedClose);
+        }
+        if self.late.is_some_and(|at| at <= now) {
+            self.shared.counters.protocol_errors.increment();
+            return Flow::Close(CloseReason::ForcedClose);
+        }
+        if self.deadline.is_some_and(|at| at <= now) {
+            let joined = |socket: &Arc<socket::Core>| matches!(socket.standing(), Standing::Connected | Standing::Ended);
+            if !self.sockets.iter().any(joined) {
+                self.shared.counters.connect_timeouts.increment();
+                return Flow::Close(CloseReason::ForcedClose);
+            }
+            self.deadline = None;
+        }
+        Flow::Continue
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.stalled_at().into_iter().chain(self.late).chain(self.deadline).min()
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.end(reason);
+    }
+}
+
+impl Drop for Client {
+    /// A driver that is dropped without having closed its session leaves no socket behind.
+    fn drop(&mut self) {
+        self.end(CloseReason::TransportClose);
+    }
+}
+
+/// Queues an event for its handler.
+fn receive(socket: &Arc<socket::Core>, assembled: Assembled<'_>, ack: Option<u64>) -> Flow {
+    if socket.standing() == Standing::Ended {
+        return Flow::Continue;
+    }
+    let payload = assembled.into_payload();
+    let bytes = payload.size() + OVERHEAD;
+    socket.peer.intake.enter(bytes);
+    let queued = socket.lane.push(Job::Event(Event { payload, ack, bytes }));
+    if queued == Queued::Refused {
+        // The server has disconnected the socket in this moment.
+        socket.peer.intake.leave(bytes);
+    }
+    lane::start(socket, queued);
+    flow(socket)
+}
+
+/// Whether the connection is read on.
+fn flow(socket: &socket::Core) -> Flow {
+    if socket.peer.intake.pauses() {
+        socket.shared().counters.pauses.increment();
+        return Flow::Pause;
+    }
+    Flow::Continue
+}

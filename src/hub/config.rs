@@ -1,0 +1,45 @@
+//! The hub's settings.
+
+use std::time::Duration;
+
+use crate::protocol::socketio::Limits;
+
+/// Settings of a [`Hub`](super::Hub).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// A connection that has joined no namespace after this time is closed. Default: 45 s.
+    pub connect_timeout: Duration,
+    /// How long an emitted event's ack is waited for unless the caller says otherwise. Default: 10 s.
+    pub ack_timeout: Duration,
+    /// How many namespaces one connection may join; further ones are refused. Default: 32.
+    pub max_namespaces: usize,
+    /// Bounds on a client's packets.
+    pub limits: Limits,
+    /// How many events of one connection may wait for its handlers before it is no longer read from. Default: 256.
+    pub queue_events: usize,
+    /// How many bytes of events of one connection may wait for its handlers before it is no longer read from. Default: 1 MiB.
+    pub queue_bytes: usize,
+    /// A connection that is not read from for this long, because its handlers are behind, is closed. Default: 30 s.
+    pub stall_timeout: Duration,
+    /// A connection whose packet waits for its next attachment for this long is closed: what has come of it is held meanwhile. A client
+    /// that takes longer over one message cannot answer a ping in it either. Default: 60 s.
+    pub attachment_timeout: Duration,
+    /// Into how many parts, each with its own lock, a namespace's sockets are split. Default: one for each processor.
+    pub shards: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(45),
+            ack_timeout: Duration::from_secs(10),
+            max_namespaces: 32,
+            limits: Limits::default(),
+            queue_events: 256,
+            queue_bytes: 1 << 20,
+            stall_timeout: Duration::from_secs(30),
+            attachment_timeout: Duration::from_secs(60),
+            shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+}

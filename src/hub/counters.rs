@@ -1,0 +1,51 @@
+//! What the hub counts: plain atomics that the node renders as metrics.
+
+use crate::engine::counters;
+
+counters! {
+    /// The hub's counters. All count up from zero but the gauges, which say so.
+    pub struct Counters {
+        /// Gauge: namespaces that exist.
+        namespaces,
+        /// Gauge: sockets connected to a namespace.
+        sockets,
+        /// Sockets that were connected to a namespace.
+        connects,
+        /// CONNECT packets answered with CONNECT_ERROR.
+        connects_refused,
+        /// Sockets that ended, whoever ended them.
+        disconnects,
+        /// Events received from clients.
+        events_in,
+        /// Events received for which no handler was registered.
+        events_unhandled,
+        /// Events whose arguments no extractor of their handler could read.
+        events_rejected,
+        /// Messages queued to clients: one for each socket.
+        messages_out,
+        /// Volatile messages dropped because a socket could not be written to.
+        volatile_dropped,
+        /// Messages dropped because they filled a socket's outbox, which ended its session.
+        overflows,
+        /// Messages dropped because the socket was not connected.
+        unconnected_dropped,
+        /// Acks received from clients that somebody waited for.
+        acks_in,
+        /// Acks received from clients that nobody waited for: unknown, repeated or too late.
+        acks_unknown,
+        /// Acks that did not come in time.
+        acks_timed_out,
+        /// Handlers that returned an error.
+        handler_errors,
+        /// Handlers that panicked.
+        handler_panics,
+        /// Connections closed for a packet that breaks the protocol, or whose attachments do not come.
+        protocol_errors,
+        /// Times a connection was not read from because its handlers were behind.
+        pauses,
+        /// Connections closed because their handlers stayed behind for too long.
+        stalled,
+        /// Connections closed because they joined no namespace in time.
+        connect_timeouts,
+    }
+}

@@ -1,0 +1,21 @@
+//! The seam to the layer above: where operators hand their commands to.
+
+use std::{fmt::Debug, sync::Arc};
+
+use super::{Command, Scope};
+
+/// Carries commands out. The hub alone does it for the sockets of its node; a cluster wraps the hub and does it for all nodes.
+///
+/// Fires and forgets: the local half is done when `dispatch` returns, so that what one caller dispatches reaches each socket in that
+/// order; a remote half is queued at most. An implementation never blocks, and what it cannot deliver it counts.
+pub trait Dispatch: Send + Sync + Debug + 'static {
+    /// Does the local half of a command, then offers it to other nodes if `scope` says so.
+    fn dispatch(&self, command: Command, scope: Scope);
+}
+
+/// Told what changes in a hub. Called without any lock held, in the thread that made the change.
+pub trait Observer: Send + Sync + Debug {
+    /// A namespace has been created. A namespace that is created while [`Hub::observe`](super::Hub::observe) runs may be both reported
+    /// here and listed by [`Hub::namespaces`](super::Hub::namespaces).
+    fn namespace_created(&self, name: &Arc<str>);
+}

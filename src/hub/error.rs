@@ -1,0 +1,74 @@
+//! What can go wrong, one type for each operation.
+
+use crate::protocol::socketio::ArgumentError;
+/// An event could not be emitted, by the mistake of the caller. What happens to an event on its way is counted, not returned.
+pub use crate::protocol::socketio::EncodeError as EmitError;
+
+/// A client's ack did not come.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The event was not emitted.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// The client did not answer in time.
+    #[error("operation has timed out")]
+    Timeout,
+    /// The socket is not connected, or ended before the client answered.
+    #[error("the socket is disconnected")]
+    Disconnected,
+    /// The client answered something else than was asked for.
+    #[error("the answer cannot be decoded")]
+    Decode(#[from] ArgumentError),
+}
+
+/// A handler could not be registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The handler takes a [`State`](super::State) that was not given to [`Io::provide`](super::Io::provide) before.
+    #[error("the handler takes State<{0}>, which was not provided before")]
+    MissingState(&'static str),
+    /// A client cannot send an event of this name; see `on_connect` and `on_disconnect`.
+    #[error("the event name {0:?} is reserved")]
+    Reserved(String),
+}
+
+/// Why a client may not join a namespace: what a middleware returns, and what the client gets in CONNECT_ERROR.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<serde_json::Value>,
+}
+
+impl ConnectError {
+    /// A refusal with this message, which the client sees as `err.message`.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            data: None,
+        }
+    }
+
+    /// Adds what the client sees as `err.data`.
+    #[must_use]
+    pub fn with_data(mut self, data: impl Into<serde_json::Value>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+}
+
+impl From<&str> for ConnectError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<String> for ConnectError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}

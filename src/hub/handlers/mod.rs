@@ -1,0 +1,51 @@
+//! Handlers: async functions whose arguments say what they need.
+//!
+//! A function may take up to eight arguments of types that implement [`Extract`] for the place where it is registered:
+//!
+//! | argument | events | `on_connect` | middlewares (`with`) | `on_disconnect` | gives |
+//! |---|---|---|---|---|---|
+//! | [`Socket`](super::Socket) | yes | yes | yes | yes | the socket |
+//! | [`Io`](super::Io) | yes | yes | yes | yes | the server |
+//! | [`State<S>`](State) | yes | yes | yes | yes | what was given to [`Io::provide`](super::Io::provide) |
+//! | [`Data<T>`](Data) | first argument | auth | auth | no | decoded with serde |
+//! | [`Args<T>`](Args) | yes | no | no | no | all arguments |
+//! | [`Raw`] | yes | no | no | no | the event, undecoded |
+//! | [`Ack`] | yes | no | no | no | the way to answer |
+//! | [`DisconnectReason`](super::DisconnectReason) | no | no | no | yes | why the socket ended |
+//! | `Result<E, Rejection>` | | | | | the same as `E`, or why it could not be read |
+//!
+//! A closure that owns something is written `move |socket: Socket| { let own = own.clone(); async move { .. } }`: an `async move |..|`
+//! closure cannot be one, since its futures borrow from it. [`State`] does without either.
+//!
+//! It returns `()` or `Result<(), E>` with an `E` that can be displayed, which is logged; a middleware returns
+//! `Result<(), ConnectError>`. An event whose arguments cannot be read is dropped and counted.
+
+mod call;
+mod extract;
+mod handler;
+mod states;
+mod table;
+
+pub use call::Call;
+pub use extract::{Ack, Args, Data, Extract, Raw, Rejection, State};
+pub use handler::{Failure, Handler, IntoOutcome};
+pub use states::States;
+
+pub(super) use handler::{Bound, bind};
+pub(super) use table::Table;
+
+/// Where a handler is registered: for an event.
+#[derive(Debug)]
+pub enum OnEvent {}
+
+/// Where a handler is registered: for the connection of sockets.
+#[derive(Debug)]
+pub enum OnConnect {}
+
+/// Where a handler is registered: before the connection of sockets, as a middleware.
+#[derive(Debug)]
+pub enum OnMiddleware {}
+
+/// Where a handler is registered: for the end of sockets.
+#[derive(Debug)]
+pub enum OnDisconnect {}

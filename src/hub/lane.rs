@@ -1,0 +1,161 @@
+//! The queue of what a socket's handlers have to do, done one after the other.
+
+use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, sync::Mutex};
+
+use futures_util::FutureExt;
+
+use super::{
+    DisconnectReason,
+    handlers::{Bound, Call, Failure, OnConnect, OnDisconnect},
+    intake::OVERHEAD,
+    shared::lock,
+    socket,
+};
+use crate::protocol::socketio::Payload;
+
+/// A lane yields to other tasks after so many handlers that did not wait for anything.
+const BUDGET: usize = 64;
+
+/// Jobs wait here in order; a task does them and is gone when there are none. How many events may wait is bounded by the connection's
+/// [`Intake`](super::intake::Intake); besides them there is one connect and one disconnect.
+#[derive(Debug, Default)]
+pub(super) struct Lane(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// Whether a task does the jobs.
+    running: bool,
+    /// Whether the last job has been queued.
+    closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Job {
+    Connect(Arc<Bound<OnConnect>>),
+    Event(Event),
+    /// The last one; counts [`OVERHEAD`] in the connection's intake until it is done.
+    Disconnect(DisconnectReason, Option<Arc<Bound<OnDisconnect>>>),
+}
+
+/// An event of the client, not yet decoded.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) payload: Payload,
+    pub(super) ack: Option<u64>,
+    /// What it counts in the connection's intake.
+    pub(super) bytes: usize,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Queued {
+    /// It waits, and nobody does it: a task has to be started.
+    Idle,
+    /// It waits for the task that runs.
+    Running,
+    /// It came after the last one.
+    Refused,
+}
+
+impl Lane {
+    /// Queues a job; the caller [starts](start) the lane, when it holds no lock.
+    pub(super) fn push(&self, job: Job) -> Queued {
+        let mut state = lock(&self.0);
+        if state.closed {
+            return Queued::Refused;
+        }
+        state.closed = matches!(job, Job::Disconnect(..));
+        state.jobs.push_back(job);
+        if std::mem::replace(&mut state.running, true) {
+            Queued::Running
+        } else {
+            Queued::Idle
+        }
+    }
+
+    /// The next job; without one the task ends.
+    fn next(&self) -> Option<Job> {
+        let mut state = lock(&self.0);
+        let job = state.jobs.pop_front();
+        if job.is_none() {
+            state.running = false;
+            state.jobs = VecDeque::new();
+        }
+        job
+    }
+
+    /// Drops what waits and takes nothing more.
+    fn abandon(&self) {
+        let mut state = lock(&self.0);
+        state.closed = true;
+        let jobs = std::mem::take(&mut state.jobs);
+        drop(state);
+        drop(jobs);
+    }
+}
+
+/// Starts a task for a job that was queued, if there is none.
+pub(super) fn start(socket: &Arc<socket::Core>, queued: Queued) {
+    if queued == Queued::Idle {
+        let (lane, cancelled) = (Arc::clone(socket), Arc::clone(socket));
+        socket.shared().spawn(work(lane), move || {
+            cancelled.lane.abandon();
+            cancelled.forget_handlers();
+        });
+    }
+}
+
+async fn work(socket: Arc<socket::Core>) {
+    let mut done = 0;
+    while let Some(job) = socket.lane.next() {
+        perform(&socket, job).await;
+        done += 1;
+        if done % BUDGET == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn perform(socket: &Arc<socket::Core>, job: Job) {
+    match job {
+        Job::Connect(handler) => call(socket, &handler, Call::new).await,
+        Job::Event(event) => {
+            socket.peer.intake.leave(event.bytes);
+            match socket.handler(&event.payload) {
+                Some(handler) => call(socket, &handler, |socket| Call::event(socket, event.payload, event.ack)).await,
+                None => socket.shared().counters.events_unhandled.increment(),
+            }
+        }
+        Job::Disconnect(reason, handler) => {
+            if let Some(handler) = handler {
+                call(socket, &handler, |socket| Call::disconnect(socket, reason)).await;
+            }
+            socket.forget_handlers();
+            socket.peer.intake.leave(OVERHEAD);
+        }
+    }
+}
+
+/// Runs one handler. A panic is counted and costs nothing but this job.
+async fn call<K: 'static>(socket: &Arc<socket::Core>, handler: &Bound<K>, make: impl FnOnce(super::Socket) -> Call) {
+    let call = make(super::Socket::new(Arc::clone(socket), handler.io.clone()));
+    let outcome = AssertUnwindSafe(async { handler.handler.call(call).await }).catch_unwind().await;
+    let counters = &socket.shared().counters;
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(Failure::Rejected(rejection))) => {
+            counters.events_rejected.increment();
+            tracing::debug!(namespace = %socket.namespace.name, %rejection, "a handler's arguments cannot be read");
+        }
+        Ok(Err(failure)) => {
+            counters.handler_errors.increment();
+            tracing::warn!(namespace = %socket.namespace.name, %failure, "a handler failed");
+        }
+        Err(_) => {
+            counters.handler_panics.increment();
+            tracing::error!(namespace = %socket.namespace.name, "a handler panicked");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Socket.IO on THIS node: namespaces, rooms, sockets and their handlers.
+//!
+//! Knows the engine's handles and Socket.IO packets; does not know adapters, topics, wire bytes, HTTP or other nodes. Whatever acts on
+//! more than one socket is a [`Command`], plain data that is handed to a [`Dispatch`]: handlers, the HTTP API, broker rules and
+//! remote nodes all walk the same path. [`Io`] is where an application begins.
+
+mod acks;
+mod client;
+mod command;
+mod config;
+mod connect;
+mod counters;
+mod dispatch;
+mod error;
+pub mod handlers;
+mod intake;
+mod io;
+mod lane;
+mod local;
+mod namespace;
+mod operators;
+mod peer;
+mod reason;
+mod rooms;
+mod shared;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use acks::AckRequest;
+pub use command::{Command, Room, Scope, Target};
+pub use config::Config;
+pub use counters::Counters;
+pub use dispatch::{Dispatch, Observer};
+pub use error::{AckError, ConnectError, EmitError, RegisterError};
+pub use handlers::{Ack, Args, Data, Raw, Rejection, State};
+pub use io::Io;
+pub use local::Hub;
+pub use namespace::Namespace;
+pub use operators::{Broadcast, Rooms};
+pub use reason::DisconnectReason;
+pub use socket::{Socket, Volatile};

@@ -1,0 +1,212 @@
+//! A namespace as the hub keeps it: its sockets on this node, and what is done to them.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    engine::{Handle, Outgoing, Pushed},
+    hub::{
+        Command, Room, Target,
+        counters::Counters,
+        handlers::Table,
+        rooms::Shard,
+        shared::{Shared, lock},
+        socket,
+    },
+    protocol::socketio::{Kind, Payload, text},
+};
+
+#[derive(Debug)]
+pub(in crate::hub) struct Core {
+    pub(in crate::hub) name: Arc<str>,
+    pub(in crate::hub) shared: Arc<Shared>,
+    /// The sockets, by the hash of their ids. One shard is locked at a time, after a socket's own lock and before a mailbox's.
+    shards: Box<[Mutex<Shard<Member>>]>,
+    hasher: RandomState,
+    /// The id of the next event that asks for an ack.
+    ack_ids: AtomicU64,
+    table: RwLock<Table>,
+}
+
+/// A connected socket. The handle stands beside it so that a fan-out touches nothing else.
+#[derive(Debug)]
+pub(in crate::hub) struct Member {
+    handle: Handle,
+    socket: Arc<socket::Core>,
+}
+
+impl Core {
+    pub(in crate::hub) fn new(name: Arc<str>, shared: Arc<Shared>) -> Self {
+        Self {
+            name,
+            shards: (0..shared.config.shards.max(1)).map(|_| Mutex::default()).collect(),
+            shared,
+            hasher: RandomState::new(),
+            ack_ids: AtomicU64::new(0),
+            table: RwLock::default(),
+        }
+    }
+
+    /// Does what a command says to the sockets of this node; answers how many were meant.
+    pub(in crate::hub) fn apply(&self, command: &Command) -> usize {
+        match command {
+            Command::Emit { target, payload, volatile } => self.emit(target, payload, *volatile),
+            Command::Join { target, rooms } => self.regroup(target, rooms, |shard, slot, room| shard.join(slot, room)),
+            Command::Leave { target, rooms } => self.regroup(target, rooms, |shard, slot, room| shard.leave(slot, room)),
+            Command::Disconnect { target, close } => {
+                let sockets = self.sockets(target);
+                for socket in &sockets {
+                    if *close { socket.peer.disconnect() } else { socket.disconnect() }
+                }
+                sockets.len()
+            }
+        }
+    }
+
+    /// Encodes the event once, if anybody gets it, and pushes the one message to all, in the caller's thread.
+    fn emit(&self, target: &Target, payload: &Payload, volatile: bool) -> usize {
+        let mut message = None;
+        let mut tally = Tally::default();
+        let mut meant = 0;
+        for shard in &self.shards {
+            lock(shard).select(&target.rooms, &target.except, |_, member| {
+                let message = message.get_or_insert_with(|| self.event(payload, None));
+                tally.add(push(&member.handle, message, volatile));
+                meant += 1;
+            });
+        }
+        tally.count(&self.shared.counters);
+        meant
+    }
+
+    fn regroup(&self, target: &Target, rooms: &[Room], change: impl Fn(&mut Shard<Member>, u32, &Room)) -> usize {
+        let mut slots = Vec::new();
+        let mut meant = 0;
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.select(&target.rooms, &target.except, |slot, _| slots.push(slot));
+            meant += slots.len();
+            for slot in slots.drain(..) {
+                for room in rooms {
+                    change(&mut shard, slot, room);
+                }
+            }
+        }
+        meant
+    }
+
+    /// The sockets that a target means.
+    pub(in crate::hub) fn sockets(&self, target: &Target) -> Vec<Arc<socket::Core>> {
+        let mut sockets = Vec::new();
+        for shard in &self.shards {
+            lock(shard).select(&target.rooms, &target.except, |_, member| sockets.push(Arc::clone(&member.socket)));
+        }
+        sockets
+    }
+
+    /// Whether any of `rooms` has a socket here; of none, whether there is any socket.
+    pub(in crate::hub) fn has_any(&self, rooms: &[Room]) -> bool {
+        self.shards.iter().any(|shard| lock(shard).has_any(rooms))
+    }
+
+    /// Writes the CONNECT answer and takes the socket in, at once: no broadcast can come between them. Gives the socket's slot,
+    /// or nothing if the hub is closed.
+    pub(in crate::hub) fn admit(&self, socket: &Arc<socket::Core>, answer: &Outgoing, rooms: &[Room]) -> Option<u32> {
+        let member = Member {
+            handle: socket.peer.handle.clone(),
+            socket: Arc::clone(socket),
+        };
+        let mut shard = lock(self.shard(&socket.id));
+        if self.shared.is_closed() {
+            return None;
+        }
+        // A session that has ended meanwhile ends its sockets too, right after this.
+        let _: Pushed = member.handle.push(answer);
+        let slot = shard.insert(Arc::clone(&socket.id), member);
+        for room in rooms {
+            shard.join(slot, room);
+        }
+        Some(slot)
+    }
+
+    /// The shard in which a socket of this id stands.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a remainder is below the divisor, and there is a shard at least"
+    )]
+    pub(in crate::hub) fn shard(&self, id: &str) -> &Mutex<Shard<Member>> {
+        let position = self.hasher.hash_one(id) % self.shards.len() as u64;
+        &self.shards[position as usize]
+    }
+
+    /// The message of an event.
+    pub(in crate::hub) fn event(&self, payload: &Payload, ack: Option<u64>) -> Outgoing {
+        self.message(Kind::Event, ack, payload)
+    }
+
+    /// The message of an answer.
+    pub(in crate::hub) fn ack(&self, payload: &Payload, id: u64) -> Outgoing {
+        self.message(Kind::Ack, Some(id), payload)
+    }
+
+    fn message(&self, kind: Kind, id: Option<u64>, payload: &Payload) -> Outgoing {
+        let head = text::head(kind, &self.name, id, payload.attachments().len());
+        Outgoing::new(&[&head, payload.json()], payload.attachments())
+    }
+
+    pub(in crate::hub) fn next_ack(&self) -> u64 {
+        self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Reads from the handlers.
+    pub(in crate::hub) fn handlers<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
+        read(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the handlers; what is replaced is dropped by the caller, outside of the lock.
+    pub(in crate::hub) fn change_handlers<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Pushes a message to one socket.
+pub(in crate::hub) fn push(handle: &Handle, message: &Outgoing, volatile: bool) -> Pushed {
+    if volatile {
+        handle.push_volatile(message)
+    } else {
+        handle.push(message)
+    }
+}
+
+/// What became of the pushes of one message.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Tally {
+    queued: u64,
+    dropped: u64,
+    overflowed: u64,
+    closed: u64,
+}
+
+impl Tally {
+    pub(in crate::hub) const fn add(&mut self, pushed: Pushed) {
+        match pushed {
+            Pushed::Queued => self.queued += 1,
+            Pushed::Dropped => self.dropped += 1,
+            Pushed::Overflow => self.overflowed += 1,
+            Pushed::Closed => self.closed += 1,
+        }
+    }
+
+    pub(in crate::hub) fn count(&self, counters: &Counters) {
+        counters.messages_out.add(self.queued);
+        counters.volatile_dropped.add(self.dropped);
+        counters.overflows.add(self.overflowed);
+        counters.unconnected_dropped.add(self.closed);
+    }
+}

@@ -1,0 +1,114 @@
+//! What the parts of one hub share: settings, counters, the application's states, and its tasks.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::runtime;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Config, Counters, handlers::States};
+use crate::engine::gather;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) counters: Counters,
+    pub(super) states: States,
+    /// Lanes and connects under way.
+    tasks: TaskTracker,
+    /// Ends the tasks that have not ended by themselves when the hub is closed.
+    cancelled: CancellationToken,
+    /// Where tasks are started: the first runtime seen. A caller may be in none, or in one that ends before the task.
+    runtime: OnceLock<runtime::Handle>,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config) -> Self {
+        let shared = Self {
+            config,
+            counters: Counters::default(),
+            states: States::default(),
+            tasks: TaskTracker::new(),
+            cancelled: CancellationToken::new(),
+            runtime: OnceLock::new(),
+            closed: AtomicBool::new(false),
+        };
+        shared.remember_runtime();
+        shared
+    }
+
+    /// Lets other callers, for example a thread that disconnects sockets, start tasks in the runtime of this caller.
+    pub(super) fn remember_runtime(&self) {
+        if self.runtime.get().is_none()
+            && let Ok(handle) = runtime::Handle::try_current()
+        {
+            self.runtime.get_or_init(|| handle);
+        }
+    }
+
+    /// Starts a task, which is cancelled when the hub has been closed for long enough. `cancelled` runs in its place then. Without any
+    /// runtime there is nobody to run handlers, and no client either: `cancelled` runs at once.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static, cancelled: impl FnOnce() + Send + 'static) {
+        self.remember_runtime();
+        let Some(runtime) = self.runtime.get() else {
+            return cancelled();
+        };
+        let token = self.cancelled.clone();
+        let task = self.tasks.track_future(async move {
+            let mut work = pin!(work);
+            // A handler's answer to its client goes out at the end of the poll, without a detour through a flusher.
+            let work = poll_fn(|cx| gather(|| work.as_mut().poll(cx)));
+            tokio::select! {
+                // In this order a task that ends without waiting never touches the token, which all tasks share.
+                biased;
+                () = work => {}
+                () = token.cancelled() => cancelled(),
+            }
+        });
+        drop(runtime.spawn(task));
+    }
+
+    /// How many tasks run now.
+    pub(super) fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Ends when all tasks have ended.
+    pub(super) async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// No socket is connected any more. Set before the shards are searched for the last time and read under a shard's lock, so that
+    /// none slips through.
+    pub(super) fn set_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn cancel(&self) {
+        self.cancelled.cancel();
+    }
+}
+
+/// The time, as the drivers of the sessions tell it.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Locks, also when a thread has panicked with the lock held: no user code runs under a lock of the hub, and its values are
+/// consistent between any two statements that could panic.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

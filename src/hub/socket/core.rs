@@ -1,0 +1,291 @@
+//! A socket as the hub keeps it: one client in one namespace, from its CONNECT packet to its end.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    engine::Outgoing,
+    hub::{
+        ConnectError, DisconnectReason, Room,
+        handlers::{Bound, OnEvent},
+        intake::OVERHEAD,
+        lane::{self, Job, Lane, Queued},
+        namespace,
+        namespace::{Tally, push},
+        peer::Peer,
+        shared::{Shared, lock},
+    },
+    protocol::socketio::{Kind, Payload, text},
+};
+
+#[derive(Debug)]
+pub(in crate::hub) struct Core {
+    pub(in crate::hub) id: Room,
+    pub(in crate::hub) namespace: Arc<namespace::Core>,
+    pub(in crate::hub) peer: Arc<Peer>,
+    /// The JSON object of the CONNECT packet, if it had one.
+    pub(in crate::hub) auth: Option<Box<str>>,
+    pub(in crate::hub) lane: Lane,
+    /// Taken before the lock of a shard.
+    state: Mutex<State>,
+    /// Handlers of this socket alone.
+    handlers: Mutex<Option<Handlers>>,
+}
+
+type Handlers = Box<HashMap<Box<str>, Arc<Bound<OnEvent>>>>;
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Events that the client was asked to answer. Each entry has somebody who waits, for a bounded time.
+    acks: HashMap<u64, oneshot::Sender<Payload>>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Middlewares decide; the rooms are joined when they have agreed.
+    Connecting { rooms: Vec<Room> },
+    /// The namespace has it.
+    Connected { slot: u32 },
+    /// A middleware refused it, or its connection ended before it was connected.
+    Refused,
+    /// It was connected and is no more.
+    Ended,
+}
+
+/// How far a socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Standing {
+    Connecting,
+    Connected,
+    Refused,
+    Ended,
+}
+
+impl Core {
+    pub(in crate::hub) fn new(id: Room, namespace: Arc<namespace::Core>, peer: Arc<Peer>, auth: Option<&str>) -> Self {
+        Self {
+            id,
+            namespace,
+            peer,
+            auth: auth.map(Box::from),
+            lane: Lane::default(),
+            state: Mutex::new(State {
+                phase: Phase::Connecting { rooms: Vec::new() },
+                acks: HashMap::new(),
+            }),
+            handlers: Mutex::default(),
+        }
+    }
+
+    pub(in crate::hub) fn shared(&self) -> &Shared {
+        &self.namespace.shared
+    }
+
+    pub(in crate::hub) fn standing(&self) -> Standing {
+        match lock(&self.state).phase {
+            Phase::Connecting { .. } => Standing::Connecting,
+            Phase::Connected { .. } => Standing::Connected,
+            Phase::Refused => Standing::Refused,
+            Phase::Ended => Standing::Ended,
+        }
+    }
+
+    /// Everybody agreed: answers the CONNECT packet and takes the socket into the namespace. Nothing happens if the connection has
+    /// ended meanwhile.
+    pub(in crate::hub) fn connect(self: &Arc<Self>) {
+        let head = text::head(Kind::Connect, &self.namespace.name, None, 0);
+        let answer = Outgoing::new(&[&head, "{\"sid\":\"", &self.id, "\"}"], &[]);
+        let handler = self.namespace.handlers(|table| table.connect.clone());
+        let mut state = lock(&self.state);
+        let Phase::Connecting { rooms } = &state.phase else { return };
+        let Some(slot) = self.namespace.admit(self, &answer, rooms) else {
+            return;
+        };
+        state.phase = Phase::Connected { slot };
+        // Under the lock, before any event and the end.
+        let queued = handler.map_or(Queued::Running, |handler| self.lane.push(Job::Connect(handler)));
+        // Also under the lock: a gauge that the end lowers before it was raised shows nonsense.
+        let counters = &self.shared().counters;
+        counters.connects.increment();
+        counters.sockets.increment();
+        drop(state);
+        lane::start(self, queued);
+    }
+
+    /// Somebody refused: says so to the client. Nothing happens if the connection has ended meanwhile.
+    pub(in crate::hub) fn refuse(&self, error: &ConnectError) {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Connecting { .. }) {
+            return;
+        }
+        // The packet first: once refused, the next CONNECT of the client may be answered.
+        refusal(&self.peer, &self.namespace.name, error);
+        state.phase = Phase::Refused;
+        drop(state);
+        self.shared().counters.connects_refused.increment();
+        self.forget_handlers();
+    }
+
+    /// Sends a message, in order with whatever else the caller sends; counts what cannot be sent.
+    pub(in crate::hub) fn send(&self, message: &Outgoing, volatile: bool) {
+        let state = lock(&self.state);
+        let counters = &self.shared().counters;
+        if !matches!(state.phase, Phase::Connected { .. }) {
+            return counters.unconnected_dropped.increment();
+        }
+        let pushed = push(&self.peer.handle, message, volatile);
+        drop(state);
+        let mut tally = Tally::default();
+        tally.add(pushed);
+        tally.count(counters);
+    }
+
+    /// Sends an event that asks for an answer. Gives its id and where the answer comes; nothing when the socket is not connected.
+    /// Whoever gets it calls [`Core::forget`] when it no longer waits.
+    pub(in crate::hub) fn ask(&self, payload: &Payload) -> Option<(u64, oneshot::Receiver<Payload>)> {
+        let id = self.namespace.next_ack();
+        let message = self.namespace.event(payload, Some(id));
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut state = lock(&self.state);
+            if !matches!(state.phase, Phase::Connected { .. }) {
+                return None;
+            }
+            state.acks.insert(id, sender);
+        }
+        self.peer.intake.expect();
+        self.send(&message, false);
+        Some((id, answer))
+    }
+
+    /// An answer is no longer waited for.
+    pub(in crate::hub) fn forget(&self, id: u64) {
+        let sender = lock(&self.state).acks.remove(&id);
+        drop(sender);
+        self.peer.intake.settle();
+    }
+
+    /// The client answers. Unknown, repeated and late answers are ignored.
+    pub(in crate::hub) fn answered(&self, id: u64, payload: impl FnOnce() -> Payload) {
+        let sender = lock(&self.state).acks.remove(&id);
+        let counters = &self.shared().counters;
+        match sender.map(|sender| sender.send(payload())) {
+            Some(Ok(())) => counters.acks_in.increment(),
+            _ => counters.acks_unknown.increment(),
+        }
+    }
+
+    pub(in crate::hub) fn join(&self, room: Room) {
+        let mut state = lock(&self.state);
+        match &mut state.phase {
+            Phase::Connecting { rooms } => {
+                if !rooms.contains(&room) {
+                    rooms.push(room);
+                }
+            }
+            Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).join(*slot, &room),
+            Phase::Refused | Phase::Ended => {}
+        }
+    }
+
+    pub(in crate::hub) fn leave(&self, room: &str) {
+        let mut state = lock(&self.state);
+        match &mut state.phase {
+            Phase::Connecting { rooms } => rooms.retain(|joined| **joined != *room),
+            Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).leave(*slot, room),
+            Phase::Refused | Phase::Ended => {}
+        }
+    }
+
+    pub(in crate::hub) fn rooms(&self) -> Vec<Room> {
+        let state = lock(&self.state);
+        match &state.phase {
+            Phase::Connecting { rooms } => std::iter::once(&self.id).chain(rooms).cloned().collect(),
+            Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).rooms_of(*slot),
+            Phase::Refused | Phase::Ended => Vec::new(),
+        }
+    }
+
+    /// The server disconnects the socket, and tells the client.
+    pub(in crate::hub) fn disconnect(self: &Arc<Self>) {
+        let head = text::head(Kind::Disconnect, &self.namespace.name, None, 0);
+        self.finish(DisconnectReason::ServerNamespaceDisconnect, Some(&Outgoing::new(&[&head], &[])));
+    }
+
+    /// The socket ends: it leaves its rooms and its acks resolve at once; the disconnect handler runs after what was received before.
+    pub(in crate::hub) fn end(self: &Arc<Self>, reason: DisconnectReason) {
+        self.finish(reason, None);
+    }
+
+    fn finish(self: &Arc<Self>, reason: DisconnectReason, farewell: Option<&Outgoing>) {
+        let handler = self.namespace.handlers(|table| table.disconnect.clone());
+        let mut state = lock(&self.state);
+        let slot = match state.phase {
+            // Only a connection that is gone ends a socket before it is connected.
+            Phase::Connecting { .. } if farewell.is_none() => {
+                state.phase = Phase::Refused;
+                drop(state);
+                return self.forget_handlers();
+            }
+            Phase::Connecting { .. } | Phase::Refused | Phase::Ended => return,
+            Phase::Connected { slot } => slot,
+        };
+        state.phase = Phase::Ended;
+        let acks = std::mem::take(&mut state.acks);
+        let member = {
+            let mut shard = lock(self.namespace.shard(&self.id));
+            // Under the shard's lock, so that no broadcast follows the farewell.
+            if let Some(farewell) = farewell {
+                let _: crate::engine::Pushed = self.peer.handle.push(farewell);
+            }
+            shard.remove(slot)
+        };
+        self.peer.intake.enter(OVERHEAD);
+        let queued = self.lane.push(Job::Disconnect(reason, handler));
+        drop(state);
+        drop((member, acks));
+        let counters = &self.shared().counters;
+        counters.sockets.decrement();
+        counters.disconnects.increment();
+        lane::start(self, queued);
+    }
+
+    /// The handler of an event: the socket's own, or the namespace's.
+    pub(in crate::hub) fn handler(&self, event: &Payload) -> Option<Arc<Bound<OnEvent>>> {
+        let (name, _) = event.as_event()?;
+        let own = lock(&self.handlers).as_ref().and_then(|handlers| handlers.get(&*name).cloned());
+        own.or_else(|| self.namespace.handlers(|table| table.events.get(&*name).cloned()))
+    }
+
+    /// Adds a handler of this socket alone; none once it has ended.
+    pub(in crate::hub) fn on(&self, event: &str, handler: Arc<Bound<OnEvent>>) {
+        let state = lock(&self.state);
+        let mut dropped = Some(handler);
+        if matches!(state.phase, Phase::Connecting { .. } | Phase::Connected { .. })
+            && let Some(handler) = dropped.take()
+        {
+            dropped = lock(&self.handlers).get_or_insert_default().insert(event.into(), handler);
+        }
+        drop(state);
+        drop(dropped);
+    }
+
+    /// Drops the handlers of this socket alone: what they own may own the socket.
+    pub(in crate::hub) fn forget_handlers(&self) {
+        let handlers = lock(&self.handlers).take();
+        drop(handlers);
+    }
+}
+
+/// Sends CONNECT_ERROR (Socket.IO protocol v5, Connection to a namespace).
+pub(in crate::hub) fn refusal(peer: &Peer, namespace: &str, error: &ConnectError) {
+    let head = text::head(Kind::ConnectError, namespace, None, 0);
+    // Text and JSON values only, which cannot fail.
+    let json = serde_json::to_string(error).unwrap_or_else(|_| r#"{"message":"refused"}"#.into());
+    let _: crate::engine::Pushed = peer.handle.push(&Outgoing::new(&[&head, &json], &[]));
+}
