@@ -23,3 +23,5 @@ pub mod engine;
 
 pub mod hub;
 
+pub mod cluster;
+

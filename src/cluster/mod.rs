@@ -1,0 +1,164 @@
+//! Carries commands between the nodes of a cluster, knows which nodes there are, and counts what did not arrive.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `wire` | the envelope: what stands on the wire, and the MAC over it |
+//! | `topics` | the names of topics |
+//! | `membership` | who is there (sans-IO) |
+//! | `sequences` | drops repeats, counts holes (a plain value) |
+//! | `link` | the sending half: numbers envelopes and offers them to the adapter |
+//! | `receiver` | the receiving half: the one task that reads the inbox |
+//!
+//! Knows the hub's commands and the `Adapter` trait; does not know which backend there is, transports or HTTP.
+
+mod config;
+mod counters;
+mod health;
+mod link;
+mod membership;
+mod receiver;
+mod sequences;
+mod topics;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use fanfare_adapters::Adapter;
+use tokio::sync::watch;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+pub use config::{Config, StartError};
+pub use counters::Counters;
+pub use health::Health;
+pub use membership::Member;
+pub use topics::NameError;
+pub use wire::Secret;
+
+use self::{health::Standing, link::Link, receiver::Receiver, topics::Topics};
+use crate::{
+    engine::id::NodeTag,
+    hub::{Command, Dispatch, Hub, Scope},
+};
+
+/// Which start of which node something comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// The node's tag.
+    pub tag: NodeTag,
+    /// When it started, in milliseconds since 1970; a later one when it was held for gone and came back.
+    pub epoch: u64,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.tag, self.epoch)
+    }
+}
+
+/// One node's part in its cluster: carries commands out here, then offers them to the other nodes; and the other way round.
+///
+/// Dropping it ends its task without a goodbye; [`Cluster::close`] is the polite way.
+#[derive(Debug)]
+pub struct Cluster {
+    hub: Arc<Hub>,
+    link: Arc<Link>,
+    adapter: Arc<dyn Adapter>,
+    standing: watch::Receiver<Standing>,
+    cancelled: CancellationToken,
+    tasks: TaskTracker,
+    _cancel: DropGuard,
+}
+
+impl Cluster {
+    /// Joins the cluster: subscribes the topics of the hub's namespaces, those to come too, and starts the heartbeat. Returns at once;
+    /// the backend may be away. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: Config, hub: Arc<Hub>, adapter: Arc<dyn Adapter>, tag: NodeTag) -> Result<Arc<Self>, StartError> {
+        config.check()?;
+        let topics = Topics::new(&config.name)?;
+        let inbox = adapter.inbox().ok_or(StartError::AdapterInUse)?;
+        let origin = Origin {
+            tag,
+            epoch: receiver::clock(),
+        };
+        let link = Arc::new(Link::new(config, topics, adapter.clone(), origin));
+        let (stand, standing) = watch::channel(Standing::new(receiver::now()));
+        link.subscribe(&link.control);
+        let observer: Weak<Link> = Arc::downgrade(&link);
+        if !hub.observe(observer) {
+            return Err(StartError::HubInUse);
+        }
+        for namespace in hub.namespaces() {
+            link.subscribe(&link.channel(&namespace));
+        }
+        let (cancelled, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let receiver = Receiver::new(link.clone(), hub.clone(), inbox, stand);
+        tasks.spawn(receiver.run(cancelled.clone()));
+        tasks.close();
+        Ok(Arc::new(Self {
+            hub,
+            link,
+            adapter,
+            standing,
+            _cancel: cancelled.clone().drop_guard(),
+            cancelled,
+            tasks,
+        }))
+    }
+
+    /// How this node hears its cluster, now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.standing.borrow().health(receiver::now(), self.link.config.suspect_after)
+    }
+
+    /// The other living nodes, in no order.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.standing.borrow().members.clone()
+    }
+
+    /// This node's tag and present epoch.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.link.origin()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.link.counters
+    }
+
+    /// Says goodbye, sends what is queued within `grace`, and ends the adapter and this node's task. What is dispatched afterwards stays
+    /// on this node. Idempotent.
+    pub async fn close(&self, grace: Duration) {
+        if !self.tasks.is_empty() && !self.cancelled.is_cancelled() {
+            self.link.goodbye();
+        }
+        self.adapter.close(grace).await;
+        self.cancelled.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+impl Dispatch for Cluster {
+    fn dispatch(&self, command: Command, scope: Scope) {
+        self.hub.apply(&command);
+        if scope == Scope::Cluster {
+            self.link.publish(&command);
+        }
+    }
+}

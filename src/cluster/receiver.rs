@@ -1,0 +1,416 @@
+//! The receiving half: the one task that reads the inbox, and owns what this node knows of the others.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use fanfare_adapters::{Delivery, Inbox, SubscribeError, Subscribing, Topic};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Member, Origin,
+    health::Standing,
+    link::{Channel, Link, lock},
+    membership::{Event, Heard, Membership, Times},
+    sequences::{Seen, Sequences, TopicId},
+    wire::{self, Envelope, Flags, Goodbye, Heartbeat, Kind, WireError, unpack},
+};
+use crate::hub::Hub;
+
+/// Deliveries that are worked off before other tasks get their turn.
+const BATCH: usize = 64;
+
+/// Sockets that are reached before other tasks get their turn.
+const BATCH_SOCKETS: usize = 1024;
+
+/// Bytes that are worked off before other tasks get their turn: far fewer than an outbox takes, or a burst would cut clients off
+/// for which nobody has had the time to write.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Heartbeats that are sent early, to answer a newcomer or to prove a subscription, keep this share of the usual distance.
+const EARLY: u32 = 10;
+
+#[derive(Debug)]
+pub(super) struct Receiver {
+    link: Arc<Link>,
+    hub: Arc<Hub>,
+    inbox: Inbox,
+    membership: Membership,
+    sequences: Sequences,
+    standing: watch::Sender<Standing>,
+    /// What was said in the log, so that it is said once.
+    said: Said,
+    confirming: FuturesUnordered<BoxFuture<'static, (TopicId, Result<(), SubscribeError>)>>,
+    /// Confirmed subscriptions that are proven live by a canary with a number above this.
+    proving: Vec<(TopicId, u64)>,
+    last_heartbeat: Instant,
+    next_heartbeat: Instant,
+    /// Counts heartbeats.
+    turn: usize,
+    /// Sockets reached since other tasks had their turn.
+    reached: usize,
+}
+
+impl Receiver {
+    pub(super) fn new(link: Arc<Link>, hub: Arc<Hub>, inbox: Inbox, standing: watch::Sender<Standing>) -> Self {
+        let now = now();
+        let times = Times {
+            suspect_after: link.config.suspect_after,
+            remove_after: link.config.remove_after,
+        };
+        Self {
+            membership: Membership::new(times, link.tag, now),
+            link,
+            hub,
+            inbox,
+            sequences: Sequences::default(),
+            standing,
+            said: Said::default(),
+            confirming: FuturesUnordered::new(),
+            proving: Vec::new(),
+            last_heartbeat: now,
+            next_heartbeat: now,
+            turn: 0,
+            reached: 0,
+        }
+    }
+
+    /// Runs until it is cancelled, or the adapter is closed.
+    pub(super) async fn run(mut self, cancelled: CancellationToken) {
+        let link = self.link.clone();
+        let (mut batch, mut bytes) = (0, 0);
+        loop {
+            let wake = self
+                .membership
+                .poll_timeout()
+                .map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat));
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return,
+                () = tokio::time::sleep_until(wake.into()) => self.tick(now()),
+                () = link.subscribed.notified() => self.confirming.extend(lock(&link.subscribing).drain(..).map(confirmation)),
+                Some((topic, confirmed)) = self.confirming.next() => if confirmed.is_ok() {
+                    self.proving.push((topic, link.control_sequence()));
+                    self.hasten(now());
+                },
+                delivery = self.inbox.next() => match delivery {
+                    Some(delivery) => bytes += self.deliver(delivery),
+                    None => return,
+                },
+            }
+            batch += 1;
+            if batch >= BATCH || bytes >= BATCH_BYTES || self.reached >= BATCH_SOCKETS {
+                (batch, bytes, self.reached) = (0, 0, 0);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let events = self.membership.handle_timeout(now);
+        self.changed(now, events);
+        if now < self.next_heartbeat {
+            return;
+        }
+        self.link.heartbeat(self.turn, self.membership.unaware());
+        self.turn = self.turn.wrapping_add(1);
+        (self.last_heartbeat, self.next_heartbeat) = (now, now + self.link.config.heartbeat);
+    }
+
+    /// Has a heartbeat sent before its time.
+    fn hasten(&mut self, now: Instant) {
+        let earliest = self.last_heartbeat + self.link.config.heartbeat / EARLY;
+        self.next_heartbeat = self.next_heartbeat.min(earliest.max(now));
+    }
+
+    /// Answers the bytes of the message, if it is one.
+    fn deliver(&mut self, delivery: Delivery) -> usize {
+        let counters = &self.link.counters;
+        match delivery {
+            Delivery::Message { topic, payload } => {
+                counters.received.increment();
+                if let Err(error) = self.receive(&topic, &payload) {
+                    self.refuse(&topic, &payload, &error);
+                }
+                return payload.len();
+            }
+            Delivery::Gap(cause) => {
+                counters.gaps.increment();
+                tracing::warn!(?cause, "messages of other nodes may be missing");
+            }
+            Delivery::Connected => {
+                counters.connects.increment();
+                tracing::info!("the backend is reachable");
+                self.standing.send_modify(|standing| standing.connected = true);
+                self.hasten(now());
+            }
+            Delivery::Disconnected => {
+                counters.disconnects.increment();
+                tracing::warn!("the backend is not reachable: other nodes are not heard");
+                self.standing.send_modify(|standing| standing.connected = false);
+            }
+        }
+        0
+    }
+
+    /// Decides by the header first; a payload is touched only for sockets of this node.
+    fn receive(&mut self, topic: &Topic, message: &Bytes) -> Result<(), WireError> {
+        let envelope = Envelope::open(message)?;
+        let address = envelope.address;
+        if address.cluster != self.link.config.name {
+            return Err(WireError::Cluster);
+        }
+        let own = self.link.is_own(address.origin);
+        if own && address.kind != Kind::Heartbeat {
+            self.link.counters.own.increment();
+            return Ok(());
+        }
+        envelope.verify(topic, &self.link.keys)?;
+        if own {
+            self.canary(address.origin, address.topic_sequence);
+            return Ok(());
+        }
+        let Some(channel) = self.link.channel_of(topic) else {
+            self.link.counters.unwanted.increment();
+            return Ok(());
+        };
+        let counters = &self.link.counters;
+        match self.sequences.message(address.origin, channel.id, address.topic_sequence) {
+            Seen::New => {}
+            Seen::Repeat => {
+                counters.repeats.increment();
+                return Ok(());
+            }
+            Seen::Hole(missing) if channel.id == self.link.control.id => counters.heartbeats_missed.add(missing),
+            Seen::Hole(missing) => self.hole(address.origin, &channel.namespace, missing),
+        }
+        if channel.id == self.link.control.id {
+            self.control(&envelope)
+        } else {
+            self.command(&envelope, &channel)
+        }
+    }
+
+    fn command(&mut self, envelope: &Envelope<'_>, channel: &Channel) -> Result<(), WireError> {
+        let received = wire::decode(envelope, &channel.namespace)?;
+        let target = received.target();
+        if !self.hub.interested(&target.namespace, &target.rooms) {
+            self.link.counters.unwanted.increment();
+            return Ok(());
+        }
+        self.reached += self.hub.apply(&received.command(envelope)?);
+        self.link.counters.applied.increment();
+        Ok(())
+    }
+
+    fn control(&mut self, envelope: &Envelope<'_>) -> Result<(), WireError> {
+        let (now, origin, flags) = (now(), envelope.address.origin, envelope.address.flags);
+        let malformed = |_| WireError::Malformed("part");
+        let events = match envelope.address.kind {
+            Kind::Heartbeat => {
+                let heartbeat: Heartbeat<'_> = unpack(envelope.part).map_err(malformed)?;
+                self.account(origin, &heartbeat.used, flags);
+                let us = self.link.origin();
+                let heard = Heard {
+                    node: shortened(heartbeat.node),
+                    advertise: shortened(heartbeat.advertise),
+                    version: heartbeat.version,
+                    features: heartbeat.features,
+                    removed_us: heartbeat.removed.iter().any(|(tag, epoch)| tag.0 == us.tag && *epoch == us.epoch),
+                };
+                self.membership.handle_heartbeat(now, origin, &heard)
+            }
+            Kind::Goodbye => {
+                let goodbye: Goodbye<'_> = unpack(envelope.part).map_err(malformed)?;
+                self.account(origin, &goodbye.used, flags);
+                self.membership.handle_goodbye(origin).into_iter().collect()
+            }
+            kind => return Err(WireError::Kind(kind as u8)),
+        };
+        self.changed(now, events);
+        Ok(())
+    }
+
+    /// Compares the last numbers that an origin has used with what was seen of it.
+    fn account(&mut self, origin: Origin, used: &[(&str, u64)], flags: Flags) {
+        for (topic, used) in self.link.reported(used, !flags.has(Flags::PARTIAL)) {
+            let missing = self.sequences.reported(origin, topic, used);
+            self.hole(origin, "", missing);
+        }
+    }
+
+    fn hole(&self, origin: Origin, namespace: &str, missing: u64) {
+        self.link.counters.holes.add(missing);
+        if missing > 0 {
+            tracing::debug!(%origin, namespace, missing, "messages of another node never arrived");
+        }
+    }
+
+    /// An own heartbeat has come back.
+    fn canary(&mut self, origin: Origin, sequence: u64) {
+        if origin != self.link.origin() || sequence > self.link.control_sequence() {
+            return;
+        }
+        let now = now();
+        self.link.counters.canaries.increment();
+        let sequences = &mut self.sequences;
+        self.proving.retain(|(topic, above)| {
+            let live = sequence > *above;
+            if live {
+                sequences.arm(*topic);
+            }
+            !live
+        });
+        let events = self.membership.handle_canary(now, sequence);
+        self.changed(now, events);
+        self.standing.send_modify(|standing| standing.heard = self.membership.heard());
+    }
+
+    /// Draws the conclusions from what has changed in the membership.
+    fn changed(&mut self, now: Instant, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        for event in events {
+            self.conclude(now, event);
+        }
+        let members: Vec<Member> = self.membership.members().cloned().collect();
+        self.standing.send_modify(|standing| standing.members = members);
+    }
+
+    fn conclude(&mut self, now: Instant, event: Event) {
+        let counters = &self.link.counters;
+        match event {
+            Event::Joined(member) => {
+                counters.joined.increment();
+                tracing::info!(origin = %member.origin, node = &*member.node, "a node has joined");
+                self.hasten(now);
+            }
+            Event::Restarted { gone, member } => {
+                counters.joined.increment();
+                tracing::info!(origin = %member.origin, node = &*member.node, "a node has begun a new epoch");
+                self.sequences.retire(gone);
+                self.hasten(now);
+            }
+            Event::Suspected(origin) => {
+                counters.suspected.increment();
+                tracing::warn!(%origin, "nothing is heard of a node");
+            }
+            Event::Returned(origin) => tracing::info!(%origin, "a suspected node is heard again"),
+            Event::Left(origin) => {
+                counters.left.increment();
+                tracing::info!(%origin, "a node has left");
+                self.sequences.retire(origin);
+            }
+            Event::Removed(origin) => {
+                counters.removed.increment();
+                tracing::warn!(%origin, "a node was removed: nothing was heard of it for too long");
+                self.sequences.retire(origin);
+            }
+            Event::RemovedUs(by) => self.renew(now, by),
+            Event::Clash(with) => {
+                counters.clashes.increment();
+                if self.said.first(Said::CLASH) {
+                    tracing::error!(%with, "another node has the tag of this one; one of the two must be restarted");
+                }
+            }
+            Event::Crowded(origin) => {
+                counters.crowded.increment();
+                if self.said.first(Said::CROWDED) {
+                    tracing::error!(%origin, "a node is not admitted: there are too many");
+                }
+            }
+        }
+    }
+
+    /// Another node holds this one for gone: comes back under a new epoch.
+    fn renew(&mut self, now: Instant, by: Origin) {
+        let epoch = clock().max(self.link.origin().epoch + 1);
+        tracing::warn!(%by, epoch, "this node was held for gone, and begins a new epoch");
+        self.link.counters.renewals.increment();
+        self.link.renew(epoch);
+        self.membership.renew();
+        for (_, above) in &mut self.proving {
+            *above = 0;
+        }
+        self.hasten(now);
+    }
+
+    /// Counts an envelope that is not for this node to read, and says each reason once.
+    fn refuse(&mut self, topic: &Topic, message: &Bytes, error: &WireError) {
+        let counters = &self.link.counters;
+        let (counter, reason) = match error {
+            WireError::Version(_) => (&counters.foreign_version, Said::VERSION),
+            WireError::Cluster => (&counters.foreign_cluster, Said::CLUSTER),
+            WireError::Mac => (&counters.bad_mac, Said::MAC),
+            WireError::Kind(_) | WireError::Flags(_) | WireError::Malformed(_) => (&counters.malformed, Said::MALFORMED),
+        };
+        counter.increment();
+        if self.said.first(reason) {
+            tracing::warn!(%topic, bytes = message.len(), %error, "an envelope is ignored, and so will be further ones like it");
+        }
+    }
+}
+
+/// What was said already, a bit each.
+#[derive(Debug, Default)]
+struct Said(u8);
+
+impl Said {
+    const VERSION: u8 = 1;
+    const CLUSTER: u8 = 1 << 1;
+    const MAC: u8 = 1 << 2;
+    const MALFORMED: u8 = 1 << 3;
+    const CLASH: u8 = 1 << 4;
+    const CROWDED: u8 = 1 << 5;
+
+    /// Whether this is the first time.
+    fn first(&mut self, what: u8) -> bool {
+        let first = self.0 & what == 0;
+        self.0 |= what;
+        first
+    }
+}
+
+fn confirmation((topic, subscribing): (TopicId, Subscribing)) -> BoxFuture<'static, (TopicId, Result<(), SubscribeError>)> {
+    Box::pin(async move { (topic, subscribing.await) })
+}
+
+/// What a peer calls itself, within the bound of what this node would.
+fn shortened(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(super::config::MAX_TEXT)).unwrap_or_default()
+}
+
+/// The time by tokio's clock, which tests pause.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Milliseconds since 1970; what an epoch is made of.
+pub(super) fn clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_said_once() {
+        let mut said = Said::default();
+        assert_eq!(
+            [
+                said.first(Said::MAC),
+                said.first(Said::MAC),
+                said.first(Said::VERSION),
+                said.first(Said::MAC)
+            ],
+            [true, false, true, false]
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! Nodes of one process over the memory bus, as stories. The clock is paused: time passes when everybody waits.
+
+mod bench;
+mod commands;
+mod loss;
+mod members;
+mod security;

@@ -1,0 +1,77 @@
+//! The keyed MAC of an envelope: HMAC-SHA256, cut to 16 bytes, under a key that is derived from the secret for this purpose alone.
+
+use std::fmt;
+
+use ring::hmac;
+
+/// Bytes of a MAC.
+pub(super) const MAC: usize = 16;
+
+/// What the key is derived for; another purpose has another key.
+const PURPOSE: &[u8] = b"fanfare envelope v1";
+
+/// A secret that the nodes of a cluster share. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the secret's text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The keys of a cluster: the first signs, each is believed. Without any nothing is signed, and nothing signed is checked.
+#[derive(Clone, Default)]
+pub(in crate::cluster) struct Keys(Vec<hmac::Key>);
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({})", self.0.len())
+    }
+}
+
+impl Keys {
+    pub(in crate::cluster) fn new(secrets: &[Secret]) -> Self {
+        let derive = |secret: &Secret| {
+            let secret = hmac::Key::new(hmac::HMAC_SHA256, secret.0.as_bytes());
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret, PURPOSE).as_ref())
+        };
+        Self(secrets.iter().map(derive).collect())
+    }
+
+    pub(super) fn signs(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// The MAC of what the pieces make together, by the first key.
+    pub(super) fn sign(&self, pieces: [&[u8]; 4]) -> Option<[u8; MAC]> {
+        self.0.first().and_then(|key| mac(key, pieces))
+    }
+
+    /// Whether the MAC is that of one of the keys.
+    pub(super) fn verify(&self, pieces: [&[u8]; 4], claimed: &[u8]) -> bool {
+        self.0.iter().filter_map(|key| mac(key, pieces)).any(|own| same(&own, claimed))
+    }
+}
+
+fn mac(key: &hmac::Key, pieces: [&[u8]; 4]) -> Option<[u8; MAC]> {
+    let mut context = hmac::Context::with_key(key);
+    for piece in pieces {
+        context.update(piece);
+    }
+    context.sign().as_ref().first_chunk().copied()
+}
+
+/// Compares without telling by its time how much is right.
+fn same(a: &[u8; MAC], b: &[u8]) -> bool {
+    let differ = a.iter().zip(b).fold(0, |differ, (a, b)| std::hint::black_box(differ | (a ^ b)));
+    differ == 0 && b.len() == MAC
+}
