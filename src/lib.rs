@@ -1,5 +1,6 @@
 //! A clustered Socket.IO server: a library with the API that Socket.IO users know, and the broker `fanfare` that needs no code.
 //!
+#![doc = include_str!("../README.md")]
 //!
 //! # The layers, bottom to top
 //!
@@ -25,3 +26,6 @@ pub mod hub;
 
 pub mod cluster;
 
+pub mod node;
+
+pub use node::Server;

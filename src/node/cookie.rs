@@ -1,0 +1,110 @@
+//! The affinity cookie: tells a balancer which node a client's session lives on.
+
+use http::HeaderValue;
+
+use super::BuildError;
+
+/// The affinity cookie. Its value is the node's tag, never a session id; it is always `HttpOnly`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieConfig {
+    /// The cookie's name. Default `io`.
+    pub name: String,
+    /// The path it is sent for. Default `/`.
+    pub path: String,
+    /// Which cross-site requests carry it. Default [`SameSite::Lax`].
+    pub same_site: SameSite,
+    /// Whether it is sent over TLS only; forced by [`SameSite::None`]. Default `false`.
+    pub secure: bool,
+}
+
+impl Default for CookieConfig {
+    fn default() -> Self {
+        Self {
+            name: "io".into(),
+            path: "/".into(),
+            same_site: SameSite::Lax,
+            secure: false,
+        }
+    }
+}
+
+/// The `SameSite` attribute (RFC 6265bis).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SameSite {
+    /// Same-site requests only.
+    Strict,
+    /// Same-site requests and top-level navigation.
+    #[default]
+    Lax,
+    /// All requests; forces `Secure`.
+    None,
+}
+
+/// The `Set-Cookie` header of every handshake of this node.
+pub(super) fn set_cookie(config: &CookieConfig, tag: &str) -> Result<HeaderValue, BuildError> {
+    if config.name.is_empty() || !config.name.bytes().all(is_token) {
+        return Err(BuildError::Cookie("name"));
+    }
+    if !config.path.starts_with('/') || !config.path.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b';') {
+        return Err(BuildError::Cookie("path"));
+    }
+    let same_site = match config.same_site {
+        SameSite::Strict => "Strict",
+        SameSite::Lax => "Lax",
+        SameSite::None => "None",
+    };
+    let secure = if config.secure || config.same_site == SameSite::None {
+        "; Secure"
+    } else {
+        ""
+    };
+    let text = format!(
+        "{}={tag}; Path={}; HttpOnly; SameSite={same_site}{secure}",
+        config.name, config.path
+    );
+    HeaderValue::try_from(text).map_err(|_| BuildError::Cookie("name"))
+}
+
+/// A `token` character (RFC 9110, 5.6.2), of which cookie names are made.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_cookie_looks_like_the_references_but_for_its_value() {
+        assert_eq!(
+            set_cookie(&CookieConfig::default(), "Tagg").unwrap(),
+            "io=Tagg; Path=/; HttpOnly; SameSite=Lax"
+        );
+    }
+
+    #[test]
+    fn same_site_none_forces_secure() {
+        let config = CookieConfig {
+            same_site: SameSite::None,
+            ..CookieConfig::default()
+        };
+        assert_eq!(
+            set_cookie(&config, "Tagg").unwrap(),
+            "io=Tagg; Path=/; HttpOnly; SameSite=None; Secure"
+        );
+    }
+
+    #[test]
+    fn an_attribute_cannot_be_smuggled_in() {
+        let name = CookieConfig {
+            name: "io; Domain=x".into(),
+            ..CookieConfig::default()
+        };
+        assert_eq!(set_cookie(&name, "Tagg"), Err(BuildError::Cookie("name")));
+        let path = CookieConfig {
+            path: "/; Domain=x".into(),
+            ..CookieConfig::default()
+        };
+        assert_eq!(set_cookie(&path, "Tagg"), Err(BuildError::Cookie("path")));
+    }
+}

@@ -1,0 +1,291 @@
+//! Prometheus metrics: observable instruments over the atomics of the layers below, one meter provider a node.
+//!
+//! Nothing is measured here. Names are spelled as Prometheus shows them; labels are enums, never ids, rooms or events.
+
+use std::sync::Arc;
+
+use fanfare_adapters::Adapter;
+use opentelemetry::{
+    KeyValue,
+    metrics::{Meter, MeterProvider as _},
+};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Registry, TextEncoder};
+
+use super::BuildError;
+use crate::{
+    cluster::Cluster,
+    engine::{CloseReason, Engine},
+    hub::Hub,
+};
+
+/// What is read when somebody asks.
+#[derive(Debug, Clone)]
+pub(super) struct Layers {
+    pub(super) engine: Arc<Engine>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) adapter: Arc<dyn Adapter>,
+}
+
+/// One metric: its name, what it means, and where its value stands.
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Layers) -> u64,
+}
+
+const fn metric(name: &'static str, help: &'static str, read: fn(&Layers) -> u64) -> Metric {
+    Metric { name, help, read }
+}
+
+/// The one metric with a label (`reason`, the texts of the protocol).
+const SESSIONS_CLOSED: &str = "fanfare_sessions_closed_total";
+
+/// Values that go up and down.
+const GAUGES: &[Metric] = &[
+    metric("fanfare_sessions", "Engine.IO sessions open now", |l| l.engine.counters().open()),
+    metric("fanfare_namespaces", "Namespaces that exist", |l| l.hub.counters().namespaces.get()),
+    metric("fanfare_sockets", "Sockets connected to a namespace", |l| {
+        l.hub.counters().sockets.get()
+    }),
+    metric("fanfare_cluster_peers", "Other living nodes, the suspected ones among them", |l| {
+        l.cluster.health().peers as u64
+    }),
+    metric("fanfare_cluster_suspected", "Other nodes not heard for a while", |l| {
+        l.cluster.health().suspected as u64
+    }),
+    metric(
+        "fanfare_degraded",
+        "1 while emits here do not reach other nodes, or theirs not this one",
+        |l| u64::from(l.cluster.health().degraded),
+    ),
+    metric(
+        "fanfare_adapter_connected",
+        "1 while the backend is connected and all subscriptions are confirmed",
+        |l| u64::from(l.adapter.counters().connected),
+    ),
+];
+
+/// Values that only grow.
+const COUNTERS: &[Metric] = &[
+    metric("fanfare_sessions_opened_total", "Engine.IO sessions opened", |l| {
+        l.engine.counters().opened.get()
+    }),
+    metric(
+        "fanfare_sessions_refused_total",
+        "Handshakes refused for want of room or while shutting down",
+        |l| l.engine.counters().refused.get(),
+    ),
+    metric("fanfare_upgrades_total", "Upgrades from polling completed", |l| {
+        l.engine.counters().upgraded.get()
+    }),
+    metric("fanfare_messages_in_total", "Messages taken from clients", |l| {
+        l.engine.counters().messages_in.get()
+    }),
+    metric("fanfare_bytes_in_total", "Bytes of messages taken from clients", |l| {
+        l.engine.counters().bytes_in.get()
+    }),
+    metric("fanfare_messages_out_total", "Messages written to clients", |l| {
+        l.engine.counters().messages_out.get()
+    }),
+    metric("fanfare_bytes_out_total", "Bytes written to clients, with framing", |l| {
+        l.engine.counters().bytes_out.get()
+    }),
+    metric("fanfare_volatile_dropped_total", "Volatile messages dropped", |l| {
+        l.engine.counters().volatile_dropped.get()
+    }),
+    metric(
+        "fanfare_slow_consumers_total",
+        "Sessions closed because their outbox was full",
+        |l| l.engine.counters().slow_consumers.get(),
+    ),
+    metric(
+        "fanfare_write_timeouts_total",
+        "Connections reset because the client took nothing",
+        |l| l.engine.counters().write_timeouts.get(),
+    ),
+    metric("fanfare_connects_total", "Sockets connected to a namespace since the start", |l| {
+        l.hub.counters().connects.get()
+    }),
+    metric("fanfare_connects_refused_total", "Connects to a namespace refused", |l| {
+        l.hub.counters().connects_refused.get()
+    }),
+    metric("fanfare_disconnects_total", "Sockets that ended", |l| {
+        l.hub.counters().disconnects.get()
+    }),
+    metric("fanfare_events_in_total", "Events received from clients", |l| {
+        l.hub.counters().events_in.get()
+    }),
+    metric("fanfare_events_unhandled_total", "Events without a handler", |l| {
+        l.hub.counters().events_unhandled.get()
+    }),
+    metric("fanfare_handler_errors_total", "Handlers that returned an error", |l| {
+        l.hub.counters().handler_errors.get()
+    }),
+    metric("fanfare_handler_panics_total", "Handlers that panicked", |l| {
+        l.hub.counters().handler_panics.get()
+    }),
+    metric(
+        "fanfare_protocol_errors_total",
+        "Connections closed for a packet that breaks the protocol",
+        |l| l.hub.counters().protocol_errors.get(),
+    ),
+    metric("fanfare_acks_timed_out_total", "Acks that did not come in time", |l| {
+        l.hub.counters().acks_timed_out.get()
+    }),
+    metric(
+        "fanfare_cluster_published_total",
+        "Commands handed to the adapter for the other nodes",
+        |l| l.cluster.counters().published.get(),
+    ),
+    metric(
+        "fanfare_cluster_publish_full_total",
+        "Commands not sent because the adapter's queue was full",
+        |l| l.cluster.counters().publish_full.get(),
+    ),
+    metric(
+        "fanfare_cluster_publish_too_large_total",
+        "Commands not sent because the backend does not take their size",
+        |l| l.cluster.counters().publish_too_large.get(),
+    ),
+    metric("fanfare_cluster_received_total", "Envelopes received", |l| {
+        l.cluster.counters().received.get()
+    }),
+    metric("fanfare_cluster_own_total", "Own envelopes that came back", |l| {
+        l.cluster.counters().own.get()
+    }),
+    metric("fanfare_cluster_canaries_total", "Own heartbeats that came back", |l| {
+        l.cluster.counters().canaries.get()
+    }),
+    metric("fanfare_cluster_applied_total", "Commands of other nodes carried out here", |l| {
+        l.cluster.counters().applied.get()
+    }),
+    metric(
+        "fanfare_cluster_unwanted_total",
+        "Commands of other nodes for which no socket is here",
+        |l| l.cluster.counters().unwanted.get(),
+    ),
+    metric("fanfare_cluster_repeats_total", "Envelopes received before", |l| {
+        l.cluster.counters().repeats.get()
+    }),
+    metric("fanfare_cluster_holes_total", "Commands of other nodes that never arrived", |l| {
+        l.cluster.counters().holes.get()
+    }),
+    metric(
+        "fanfare_cluster_heartbeats_missed_total",
+        "Heartbeats of other nodes that never arrived",
+        |l| l.cluster.counters().heartbeats_missed.get(),
+    ),
+    metric(
+        "fanfare_cluster_foreign_version_total",
+        "Envelopes of an unknown wire version",
+        |l| l.cluster.counters().foreign_version.get(),
+    ),
+    metric(
+        "fanfare_cluster_foreign_cluster_total",
+        "Envelopes that name another cluster",
+        |l| l.cluster.counters().foreign_cluster.get(),
+    ),
+    metric(
+        "fanfare_cluster_bad_mac_total",
+        "Envelopes without a MAC, or with a wrong one",
+        |l| l.cluster.counters().bad_mac.get(),
+    ),
+    metric("fanfare_cluster_malformed_total", "Envelopes that could not be read", |l| {
+        l.cluster.counters().malformed.get()
+    }),
+    metric("fanfare_cluster_joined_total", "Nodes heard for the first time", |l| {
+        l.cluster.counters().joined.get()
+    }),
+    metric("fanfare_cluster_left_total", "Nodes that said goodbye", |l| {
+        l.cluster.counters().left.get()
+    }),
+    metric("fanfare_cluster_removed_total", "Nodes that fell silent", |l| {
+        l.cluster.counters().removed.get()
+    }),
+    metric(
+        "fanfare_cluster_clashes_total",
+        "Heartbeats of another node with this node's tag",
+        |l| l.cluster.counters().clashes.get(),
+    ),
+    metric("fanfare_cluster_renewals_total", "Times this node found itself removed", |l| {
+        l.cluster.counters().renewals.get()
+    }),
+    metric("fanfare_adapter_published_total", "Messages handed to the backend", |l| {
+        l.adapter.counters().published
+    }),
+    metric(
+        "fanfare_adapter_dropped_total",
+        "Messages dropped before they reached the backend",
+        |l| l.adapter.counters().dropped,
+    ),
+    metric("fanfare_adapter_received_total", "Messages received from the backend", |l| {
+        l.adapter.counters().received
+    }),
+    metric("fanfare_adapter_gaps_total", "Times messages may have been missed", |l| {
+        l.adapter.counters().gaps
+    }),
+    metric("fanfare_adapter_connects_total", "Connections made to the backend", |l| {
+        l.adapter.counters().connects
+    }),
+];
+
+/// A node's metrics.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    /// Keeps the instruments registered.
+    provider: SdkMeterProvider,
+}
+
+impl Metrics {
+    pub(super) fn new(layers: &Layers) -> Result<Self, BuildError> {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_counter_suffixes()
+            .without_target_info()
+            .scope_info_enabled(false)
+            .build()
+            .map_err(|error| BuildError::Metrics(error.to_string()))?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        register(&provider.meter("fanfare"), layers);
+        Ok(Self { registry, provider })
+    }
+
+    /// The text form of the exposition format, version 0.0.4.
+    pub(super) fn render(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Forgets the instruments, and with them the layers that they read.
+    pub(super) fn close(&self) {
+        if let Err(error) = self.provider.shutdown() {
+            tracing::debug!(%error, "metrics were closed before");
+        }
+    }
+}
+
+fn register(meter: &Meter, layers: &Layers) {
+    for &Metric { name, help, read } in GAUGES {
+        let layers = layers.clone();
+        let gauge = meter.u64_observable_gauge(name).with_description(help);
+        gauge.with_callback(move |observer| observer.observe(read(&layers), &[])).build();
+    }
+    for &Metric { name, help, read } in COUNTERS {
+        let layers = layers.clone();
+        let counter = meter.u64_observable_counter(name).with_description(help);
+        counter.with_callback(move |observer| observer.observe(read(&layers), &[])).build();
+    }
+    let engine = Arc::clone(&layers.engine);
+    meter
+        .u64_observable_counter(SESSIONS_CLOSED)
+        .with_description("Engine.IO sessions closed, by reason")
+        .with_callback(move |observer| {
+            for reason in CloseReason::ALL {
+                observer.observe(engine.counters().closed(reason), &[KeyValue::new("reason", reason.as_str())]);
+            }
+        })
+        .build();
+}

@@ -1,0 +1,203 @@
+//! A node: the HTTP face of everything below it.
+//!
+//! Knows axum, addresses and HTTP statuses; does not know packet syntax, wire encoding or a backend's client library. [`Server`] is
+//! a node without listeners, for programs that have an axum application of their own; [`Node::start`] is the whole thing.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fanfare_adapters::Adapter;
+use tokio::net::TcpListener;
+
+use self::accept::{Accepting, Whose};
+use crate::hub::{Io, RegisterError};
+
+mod accept;
+mod client_bundle;
+mod cookie;
+mod cors;
+mod gate;
+mod health;
+mod internal;
+mod metrics;
+mod peers;
+mod server;
+mod transports;
+mod upgrade;
+
+pub use self::{
+    cookie::{CookieConfig, SameSite},
+    cors::CorsConfig,
+    gate::Forbidden,
+    health::{ReadyConfig, WhenDeaf},
+    server::{BuildError, Builder, Server, ServerConfig},
+};
+
+/// How a node listens; what it serves stands in [`ServerConfig`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients connect. Port 0 takes a free one. Default `0.0.0.0:3000`.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` answer. Port 0 takes a free one. Default `127.0.0.1:3001`.
+    pub internal_listen: SocketAddr,
+    /// How long [`RunningNode::shutdown`] waits for what is under way before it cuts it off. Default 10 s.
+    pub shutdown_grace: Duration,
+    /// Connections of clients that speak HTTP at one time; above it new ones wait in the kernel's backlog. A WebSocket no longer counts
+    /// here, sessions have their own bound in the engine. All of them together leave some file descriptors to the rest of the node: a
+    /// connection beyond is closed at once. Default 100 000.
+    pub max_connections: usize,
+    /// What the node serves, and with whom.
+    pub server: ServerConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 3000)),
+            internal_listen: SocketAddr::from(([127, 0, 0, 1], 3001)),
+            shutdown_grace: Duration::from_secs(10),
+            max_connections: 100_000,
+            server: ServerConfig::default(),
+        }
+    }
+}
+
+/// Why a node did not start. Nothing is left behind then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error("cannot listen on {address} ({listener} listener)")]
+    Listen {
+        /// `public` or `internal`.
+        listener: &'static str,
+        /// The address as configured.
+        address: SocketAddr,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A handler could not be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+}
+
+/// Starts nodes; has no values of its own.
+#[derive(Debug)]
+pub enum Node {}
+
+impl Node {
+    /// Binds both listeners, joins the cluster through `adapter` and serves. Waits for neither the backend nor other nodes.
+    ///
+    /// Where `server.cluster.advertise` is empty, peers are told the address of the internal listener, unless that is a wildcard.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(config: Config, adapter: Arc<dyn Adapter>) -> Result<RunningNode, StartError> {
+        Self::start_with(config, adapter, |_| Ok(())).await
+    }
+
+    /// The same, with handlers that `prepare` registers before the first client is accepted: one that reconnects at once finds its
+    /// namespaces.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start_with(
+        config: Config,
+        adapter: Arc<dyn Adapter>,
+        prepare: impl FnOnce(&Io) -> Result<(), RegisterError>,
+    ) -> Result<RunningNode, StartError> {
+        let Config {
+            listen,
+            internal_listen,
+            shutdown_grace,
+            max_connections,
+            mut server,
+        } = config;
+        let (public, public_addr) = bind("public", listen).await?;
+        let (internal, internal_addr) = bind("internal", internal_listen).await?;
+        if server.cluster.advertise.is_empty() && !internal_addr.ip().is_unspecified() {
+            server.cluster.advertise = internal_addr.to_string();
+        }
+        let server = Server::builder().config(server).adapter(adapter).build()?;
+        if let Err(error) = prepare(server.io()) {
+            server.close(Duration::ZERO).await;
+            return Err(error.into());
+        }
+        let public = Accepting::start(public, public_addr, server.router(), max_connections, Whose::Clients);
+        let internal = Accepting::start(
+            internal,
+            internal_addr,
+            server.internal_router(),
+            internal::PLACES,
+            Whose::Operators,
+        );
+        Ok(RunningNode {
+            server,
+            public,
+            internal,
+            grace: shutdown_grace,
+        })
+    }
+}
+
+async fn bind(listener: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = async {
+        let bound = TcpListener::bind(address).await?;
+        let address = bound.local_addr()?;
+        Ok((bound, address))
+    };
+    bound.await.map_err(|source| StartError::Listen { listener, address, source })
+}
+
+/// A node that serves. End it with [`RunningNode::shutdown`]: dropping it closes the listeners, but says goodbye to nobody.
+#[derive(Debug)]
+#[must_use = "a node that is dropped stops serving"]
+pub struct RunningNode {
+    server: Server,
+    public: Accepting,
+    internal: Accepting,
+    grace: Duration,
+}
+
+impl RunningNode {
+    /// Namespaces, rooms and sockets: where handlers are registered and events are emitted.
+    #[must_use]
+    pub fn io(&self) -> &Io {
+        self.server.io()
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn public_addr(&self) -> SocketAddr {
+        self.public.address()
+    }
+
+    /// Where `/livez`, `/readyz` and `/metrics` answer.
+    #[must_use]
+    pub fn internal_addr(&self) -> SocketAddr {
+        self.internal.address()
+    }
+
+    /// Answers `/readyz` with 503, opens no session any more and ends every one with `server shutting down` so that clients come back
+    /// elsewhere, stops accepting, says goodbye to the other nodes, and ends every task and connection; all within the configured
+    /// grace.
+    pub async fn shutdown(self) {
+        let deadline = Instant::now() + self.grace;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.server.drain();
+        self.server.close_sessions(left() / 2).await;
+        self.public.stop();
+        self.server.close(left()).await;
+        self.public.finished(left()).await;
+        // Last, so that probes hear a reason and not a refused connection as long as clients are served.
+        self.internal.stop();
+        self.internal.finished(Duration::ZERO).await;
+    }
+}

@@ -1,0 +1,287 @@
+//! The library's face: a node without listeners.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::Router;
+use fanfare_adapters::{
+    Adapter,
+    memory::{self, MemoryBus},
+};
+
+use super::{
+    CookieConfig, CorsConfig, ReadyConfig, cookie,
+    cors::Cors,
+    gate::{Forbidden, Gate},
+    health::{Canary, Readiness},
+    metrics::{Layers, Metrics},
+    peers::Peers,
+    transports::{self, Transports},
+};
+use crate::{
+    cluster::{self, Cluster},
+    engine::{self, CloseReason, Engine, id::NodeTag},
+    hub::{self, Hub, Io},
+};
+
+/// What a server serves. `ServerConfig::default()` is the reference's behaviour.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where the transports answer: this path, a slash, and anything below. Default `/socket.io`.
+    pub path: String,
+    /// Intervals and bounds of Engine.IO sessions.
+    pub engine: engine::Config,
+    /// Bounds of Socket.IO connections.
+    pub hub: hub::Config,
+    /// With whom, and how often, this node talks about itself.
+    pub cluster: cluster::Config,
+    /// Which web pages of other origins may connect. Default: no CORS headers.
+    pub cors: CorsConfig,
+    /// The affinity cookie. Default `None`: no cookie.
+    pub cookie: Option<CookieConfig>,
+    /// When the node stops calling itself ready.
+    pub ready: ReadyConfig,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            path: "/socket.io".into(),
+            engine: engine::Config::default(),
+            hub: hub::Config::default(),
+            cluster: cluster::Config::default(),
+            cors: CorsConfig::default(),
+            cookie: None,
+            ready: ReadyConfig::default(),
+        }
+    }
+}
+
+/// Why a server could not be built from its configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The path is not usable in a URL.
+    #[error("server.path is {0:?}; expected a path such as \"/socket.io\"")]
+    Path(String),
+    /// Not an origin as browsers send it.
+    #[error("cors.origins has {0:?}; expected a scheme, \"://\", a host and nothing after it, or \"*\"")]
+    Origin(String),
+    /// Browsers refuse credentials together with `*`.
+    #[error("cors.credentials cannot be combined with the origin \"*\": name the origins")]
+    CredentialsForAnyOrigin,
+    /// A cookie attribute has characters that a header cannot carry.
+    #[error("cookie.{0} has characters that a Set-Cookie header cannot carry")]
+    Cookie(&'static str),
+    /// The cluster's configuration cannot work, or the adapter serves another node already.
+    #[error(transparent)]
+    Cluster(#[from] cluster::StartError),
+    /// The metrics could not be registered.
+    #[error("cannot register metrics: {0}")]
+    Metrics(String),
+}
+
+/// A node without listeners: [`Server::router`] goes to axum, [`Server::io`] to the application. A clone is the same server.
+#[derive(Debug, Clone)]
+pub struct Server(Arc<Shared>);
+
+/// What a server's routes share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    io: Io,
+    layers: Layers,
+    transports: Arc<Transports>,
+    pub(super) metrics: Metrics,
+    ready: ReadyConfig,
+    peers: Peers,
+    /// Set once, when the shutdown begins.
+    draining: AtomicBool,
+    started: Instant,
+}
+
+/// Builds a [`Server`].
+#[derive(Debug, Default)]
+pub struct Builder {
+    config: ServerConfig,
+    adapter: Option<Arc<dyn Adapter>>,
+    gate: Gate,
+}
+
+impl Builder {
+    /// Replaces the whole configuration.
+    #[must_use]
+    pub fn config(mut self, config: ServerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Serves under another path than `/socket.io`.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.config.path = path.into();
+        self
+    }
+
+    /// Joins the other nodes through this adapter. Without one the server is a cluster of its own.
+    #[must_use]
+    pub fn adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
+        self.adapter = Some(adapter);
+        self
+    }
+
+    /// Asks `allow` about each request that would open a session, over both transports; not about requests of a session that is open.
+    /// A refusal is answered with the reference's code 4. The clients wait for the verdict, so it is for `allow` to bound its time.
+    ///
+    /// ```
+    /// use fanfare::{Server, node::Forbidden};
+    ///
+    /// let server = Server::builder().allow_request(|request| {
+    ///     let known = request.headers.get("x-api-key").is_some_and(|key| key == "open sesame");
+    ///     async move { if known { Ok(()) } else { Err(Forbidden::new("an API key is missing")) } }
+    /// });
+    /// # drop(server);
+    /// ```
+    #[must_use]
+    pub fn allow_request<F, V>(mut self, allow: F) -> Self
+    where
+        F: Fn(&http::request::Parts) -> V + Send + Sync + 'static,
+        V: Future<Output = Result<(), Forbidden>> + Send + 'static,
+    {
+        self.gate = Gate::new(allow);
+        self
+    }
+
+    /// Starts the server. Must be called within a tokio runtime; until [`Server::close`] it runs tasks there.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing runs then.
+    pub fn build(self) -> Result<Server, BuildError> {
+        let Self { config, adapter, gate } = self;
+        let adapter = adapter.unwrap_or_else(|| Arc::new(MemoryBus::new().adapter(memory::Config::default())));
+        let ServerConfig {
+            path,
+            engine,
+            hub,
+            cluster,
+            cors,
+            cookie,
+            ready,
+        } = config;
+
+        // Everything that can be wrong is looked at before anything runs.
+        let tag = NodeTag::random();
+        let path = transports::checked_path(&path)?;
+        let cors = Cors::new(&cors)?;
+        let cookie = cookie.map(|cookie| cookie::set_cookie(&cookie, &tag.to_string())).transpose()?;
+
+        let hub = Hub::new(hub, tag);
+        let cluster = Cluster::start(cluster, Arc::clone(&hub), Arc::clone(&adapter), tag)?;
+        let engine = Engine::new(engine, tag, Arc::clone(&hub) as _);
+        let io = Io::new(Arc::clone(&hub), Arc::clone(&cluster) as _);
+        let layers = Layers {
+            engine,
+            hub,
+            cluster,
+            adapter,
+        };
+        Ok(Server(Arc::new(Shared {
+            io,
+            metrics: Metrics::new(&layers)?,
+            transports: Arc::new(Transports::new(path, Arc::clone(&layers.engine), gate, cors, cookie)),
+            layers,
+            ready,
+            peers: Peers::default(),
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+        })))
+    }
+}
+
+impl Server {
+    /// A server with the default configuration and no other nodes, until told otherwise.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Namespaces, rooms and sockets: where handlers are registered and events are emitted.
+    #[must_use]
+    pub fn io(&self) -> &Io {
+        &self.0.io
+    }
+
+    /// Routes for the transports and the JavaScript client; to be served as it is or merged into an application's own router.
+    ///
+    /// Clients' addresses are known when it is served with
+    /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info).
+    pub fn router(&self) -> Router {
+        transports::router(&self.0.transports)
+    }
+
+    /// Routes for `/livez`, `/readyz` and `/metrics`. They belong on a listener that clients cannot reach.
+    pub fn internal_router(&self) -> Router {
+        super::internal::router(Arc::clone(&self.0))
+    }
+
+    /// From now on `/readyz` says no.
+    pub(super) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Opens no session any more and ends all with `server shutting down`, within `grace`. A polling client is told in its next poll,
+    /// which is waited for a little: whoever listens for clients goes on until this returns.
+    pub(super) async fn close_sessions(&self, grace: Duration) {
+        self.0.layers.engine.close(CloseReason::ServerShuttingDown, grace).await;
+    }
+
+    /// Ends every session with `server shutting down` (clients come back, to another node), says goodbye to the other nodes, and
+    /// ends every task, all within `grace`. Idempotent.
+    pub async fn close(&self, grace: Duration) {
+        let begun = Instant::now();
+        let until = |part: Duration| (begun + part).saturating_duration_since(Instant::now());
+        self.drain();
+        let Layers { hub, cluster, .. } = &self.0.layers;
+        // Top down, so that what a disconnect handler emits still goes out; a handler that hangs leaves time for the goodbye.
+        self.close_sessions(until(grace / 2)).await;
+        hub.close(until(grace * 3 / 4)).await;
+        cluster.close(until(grace)).await;
+        self.0.metrics.close();
+    }
+}
+
+impl Shared {
+    /// What `/readyz` says now.
+    pub(super) async fn readiness(&self, may_ask_peers: bool) -> Readiness {
+        let canary = self.canary();
+        let peer_hears = may_ask_peers && self.ready.must_ask_peers(canary) && self.peers.any_hears(self.peer_addresses()).await;
+        let readiness = self.ready.judge(canary, peer_hears);
+        if self.draining.load(Ordering::Relaxed) {
+            readiness.draining()
+        } else {
+            readiness
+        }
+    }
+
+    fn canary(&self) -> Canary {
+        let health = self.layers.cluster.health();
+        match (health.deaf_since, health.canary_age) {
+            (None, Some(_)) => Canary::Heard,
+            (Some(since), Some(_)) => Canary::Missing(since.elapsed()),
+            (_, None) => Canary::Awaited(self.started.elapsed()),
+        }
+    }
+
+    fn peer_addresses(&self) -> Vec<String> {
+        let members = self.layers.cluster.members();
+        members
+            .iter()
+            .map(|member| member.advertise.to_string())
+            .filter(|address| !address.is_empty())
+            .collect()
+    }
+}

@@ -1,0 +1,264 @@
+//! HTTP to Engine.IO and back: one route for everything at and below `<path>/`.
+//!
+//! What is answered is decided by the engine; here requests are read, within bounds, and its values become answers. There are no
+//! tower layers on the way: they would cost every handshake.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    response::Response,
+    routing::any,
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, SET_COOKIE, UPGRADE},
+    request::Parts,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::{BuildError, client_bundle, cors::Cors, gate::Gate, upgrade};
+use crate::engine::{self, Arrival, Engine, Reply, Routed};
+
+/// A body that takes longer than this is given up, and its session with it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the routes of the transports share.
+#[derive(Debug)]
+pub(super) struct Transports {
+    /// Without the trailing slash.
+    path: String,
+    pub(super) engine: Arc<Engine>,
+    pub(super) gate: Gate,
+    cors: Option<Cors>,
+    /// `Set-Cookie` of every handshake.
+    cookie: Option<HeaderValue>,
+}
+
+/// The routes: the path, a slash, and anything below.
+pub(super) fn router(transports: &Arc<Transports>) -> Router {
+    let path = &transports.path;
+    Router::new()
+        // A configured path may have segments that began a pattern in older versions of axum.
+        .without_v07_checks()
+        .route(&format!("{path}/"), any(serve))
+        .route(&format!("{path}/{{*below}}"), any(serve))
+        .with_state(Arc::clone(transports))
+}
+
+async fn serve(State(transports): State<Arc<Transports>>, request: Request) -> Response {
+    let Some(cors) = &transports.cors else {
+        return transports.answer(request).await;
+    };
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut answer = match *request.method() {
+        Method::OPTIONS => Cors::preflight(request.headers()),
+        _ => transports.answer(request).await,
+    };
+    cors.decorate(origin.as_ref(), answer.headers_mut());
+    answer
+}
+
+impl Transports {
+    pub(super) fn new(path: String, engine: Arc<Engine>, gate: Gate, cors: Option<Cors>, cookie: Option<HeaderValue>) -> Self {
+        Self {
+            path,
+            engine,
+            gate,
+            cors,
+            cookie,
+        }
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        let below = request
+            .uri()
+            .path()
+            .strip_prefix(self.path.as_str())
+            .and_then(|rest| rest.strip_prefix('/'));
+        if let Some(name) = below.filter(|below| client_bundle::NAMES.contains(below))
+            && matches!(*request.method(), Method::GET | Method::HEAD)
+        {
+            return client_bundle::serve(name, request.headers());
+        }
+        if lists(request.headers(), &UPGRADE, "websocket") {
+            return upgrade::answer(self, request).await;
+        }
+        let (head, body) = request.into_parts();
+        if head.method == Method::POST && is_encoded(&head) {
+            return response(Reply::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16()));
+        }
+        let routed = self.engine.request(&engine::Request {
+            method: head.method.as_str(),
+            query: head.uri.query().unwrap_or_default(),
+            content_type: head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+            origin: head.headers.get(ORIGIN).map(HeaderValue::as_bytes),
+        });
+        match routed {
+            Routed::Reply(reply) => response(reply),
+            Routed::Open(admission) => {
+                if let Err(refusal) = self.gate.pass(&head).await {
+                    return response(Reply::refused(&refusal));
+                }
+                let mut answer = response(admission.open_polling(arrival(&head)));
+                // One that is refused for want of room is to find another node.
+                if answer.status().is_success() {
+                    self.set_cookie(&mut answer);
+                }
+                answer
+            }
+            Routed::Poll(poll) => {
+                // A parked poll may wait for long: it needs nothing of its request any more.
+                drop((head, body));
+                response(poll.await)
+            }
+            Routed::Post(mut post) => {
+                let max = post.max_body();
+                let read = tokio::select! {
+                    read = read(body, max) => read,
+                    reply = post.abandoned() => return response(reply),
+                };
+                match read {
+                    Ok(body) => response(post.finish(body).await),
+                    Err(Unread::TooLarge) => response(post.too_large()),
+                    // Dropping the post ends the session.
+                    Err(Unread::TooSlow) => response(Reply::empty(StatusCode::REQUEST_TIMEOUT.as_u16())),
+                    Err(Unread::Aborted) => response(Reply::empty(StatusCode::BAD_REQUEST.as_u16())),
+                }
+            }
+        }
+    }
+
+    /// Adds the affinity cookie, if there is one, to the answer to a handshake.
+    pub(super) fn set_cookie(&self, answer: &mut Response) {
+        if let Some(cookie) = &self.cookie {
+            answer.headers_mut().insert(SET_COOKIE, cookie.clone());
+        }
+    }
+}
+
+/// An answer of the engine, in HTTP.
+pub(super) fn response(reply: Reply) -> Response {
+    let Reply {
+        status,
+        content_type,
+        no_store,
+        body,
+    } = reply;
+    let mut answer = Response::new(Body::from(body));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(kind) = content_type {
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    if no_store {
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    answer
+}
+
+/// What the session keeps of the request that opens it.
+pub(super) fn arrival(head: &Parts) -> Arrival {
+    let address = head
+        .extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    let url = head.uri.path_and_query().map_or("/", |url| url.as_str());
+    Arrival::new(
+        address,
+        false,
+        url,
+        head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+    )
+}
+
+/// Whether the headers that make up a list have this token (RFC 9110, 5.3 and 5.6.1).
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let mut items = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','));
+    items.any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+/// Bodies are taken as they are: what is unpacked has no bound that a client could know.
+fn is_encoded(head: &Parts) -> bool {
+    head.headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Why a body was not read.
+enum Unread {
+    TooLarge,
+    TooSlow,
+    /// The client went, or broke HTTP.
+    Aborted,
+}
+
+async fn read(body: Body, max: usize) -> Result<Bytes, Unread> {
+    let announced = http_body::Body::size_hint(&body).lower();
+    if announced > max as u64 {
+        return Err(Unread::TooLarge);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLarge),
+        Ok(Err(_)) => Err(Unread::Aborted),
+        Err(_) => Err(Unread::TooSlow),
+    }
+}
+
+/// A path below which routes can be laid: with a leading slash, without a trailing one, and without what a pattern would read.
+pub(super) fn checked_path(path: &str) -> Result<String, BuildError> {
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@%/".contains(&byte);
+    let below_root = trimmed.starts_with('/') && trimmed.bytes().all(plain) && !trimmed.contains("//") && !trimmed.ends_with('/');
+    if path == "/" || below_root {
+        Ok(trimmed.to_owned())
+    } else {
+        Err(BuildError::Path(path.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_given_with_or_without_its_last_slash() {
+        for (given, kept) in [
+            ("/socket.io", "/socket.io"),
+            ("/socket.io/", "/socket.io"),
+            ("/a/b", "/a/b"),
+            ("/", ""),
+        ] {
+            assert_eq!(checked_path(given).unwrap(), kept);
+        }
+        for wrong in ["", "socket.io", "//", "/a//", "/a//b", "/a?b", "/{a}", "/a b", "/*a", "/\u{e4}"] {
+            assert_eq!(checked_path(wrong), Err(BuildError::Path(wrong.into())), "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_path_that_is_checked_can_be_routed() {
+        for path in ["/:a", "/a/:b", "/$a/(b)/-", "/a:b"] {
+            let path = checked_path(path).unwrap();
+            drop(crate::node::Server::builder().path(path).build().unwrap().router());
+        }
+    }
+
+    #[test]
+    fn tokens_are_found_in_lists_whatever_their_case() {
+        let mut headers = HeaderMap::new();
+        assert!(!lists(&headers, &UPGRADE, "websocket"));
+        headers.append(UPGRADE, HeaderValue::from_static("websockets, h2c"));
+        assert!(!lists(&headers, &UPGRADE, "websocket"));
+        headers.append(UPGRADE, HeaderValue::from_static("TLS/1.0, WebSocket"));
+        assert!(lists(&headers, &UPGRADE, "websocket"));
+    }
+}
