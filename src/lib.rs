@@ -28,4 +28,10 @@ pub mod cluster;
 
 pub mod node;
 
+pub mod broker;
+
+pub mod config;
+
+pub mod telemetry;
+
 pub use node::Server;

@@ -1,3 +1,9 @@
-//! The binary, once there is something to run.
+//! The binary `fanfare`: a node of a clustered Socket.IO broker.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

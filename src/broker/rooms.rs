@@ -1,0 +1,186 @@
+//! Which rooms a rule allows.
+
+use std::fmt;
+
+/// The longest name of a room that a client may use, in bytes.
+pub const MAX_ROOM: usize = 128;
+
+/// How many rooms a client may be in by rules, so that it cannot make a node remember names without end.
+pub const MAX_ROOMS: usize = 256;
+
+/// The length of a socket id.
+const SOCKET_ID: usize = 20;
+
+/// A pattern of room names, in which `*` stands for any text, also none; everything else stands for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomPattern(String);
+
+/// Why a text is not a [`RoomPattern`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// It is empty or longer than [`MAX_ROOM`].
+    #[error("expected a room or a pattern such as \"chat-*\", 1 to {MAX_ROOM} bytes")]
+    Length,
+    /// It begins with `_`.
+    #[error("expected a name without a leading _: such rooms are never open to clients")]
+    Private,
+    /// It has the form of a socket id, so that no client could ever use it.
+    #[error(
+        "expected a name that is not 20 letters, digits, - and _ long: that is the form of a socket id, which is never open to clients"
+    )]
+    SocketId,
+}
+
+impl RoomPattern {
+    /// Checks a pattern.
+    ///
+    /// # Errors
+    /// [`PatternError`]
+    pub fn new(pattern: &str) -> Result<Self, PatternError> {
+        if pattern.is_empty() || pattern.len() > MAX_ROOM {
+            Err(PatternError::Length)
+        } else if pattern.starts_with('_') {
+            Err(PatternError::Private)
+        } else if is_socket_id(pattern) {
+            Err(PatternError::SocketId)
+        } else {
+            Ok(Self(pattern.to_owned()))
+        }
+    }
+
+    /// Whether the pattern covers a name. Linear in pattern times name, whatever the pattern is.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let Some((head, rest)) = self.0.split_once('*') else {
+            return self.0 == name;
+        };
+        let Some(mut name) = name.strip_prefix(head) else { return false };
+        let mut pieces = rest.split('*');
+        let Some(tail) = pieces.next_back() else { return false };
+        for piece in pieces {
+            // The first place is always a right one: what follows has the most text left.
+            let Some((_, after)) = name.split_once(piece) else { return false };
+            name = after;
+        }
+        name.ends_with(tail)
+    }
+}
+
+/// The rooms that a rule allows: those that a pattern covers, except the ids of sockets and names that begin with `_`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rooms(Vec<RoomPattern>);
+
+/// Why a client may not use a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// The event's first argument is missing, or no text.
+    NoRoom,
+    /// The name is empty or longer than [`MAX_ROOM`].
+    Length,
+    /// No rule of the event allows this room. Which of the reasons it is, clients are not told.
+    NotAllowed,
+    /// The client is in [`MAX_ROOMS`] rooms.
+    TooMany,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRoom => "the first argument must name a room",
+            Self::Length => "the name of the room is empty or too long",
+            Self::NotAllowed => "this room is not allowed",
+            Self::TooMany => "in too many rooms",
+        })
+    }
+}
+
+impl Rooms {
+    /// The rooms that any of `patterns` covers.
+    #[must_use]
+    pub const fn new(patterns: Vec<RoomPattern>) -> Self {
+        Self(patterns)
+    }
+
+    /// Whether a client may name this room.
+    ///
+    /// # Errors
+    /// [`Denied::Length`] or [`Denied::NotAllowed`].
+    pub fn check(&self, name: &str) -> Result<(), Denied> {
+        if name.is_empty() || name.len() > MAX_ROOM {
+            Err(Denied::Length)
+        } else if name.starts_with('_') || is_socket_id(name) || !self.0.iter().any(|pattern| pattern.matches(name)) {
+            Err(Denied::NotAllowed)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Whether a name has the form of a socket id. It cannot be known whether it is one: that socket may live on another node.
+fn is_socket_id(name: &str) -> bool {
+    name.len() == SOCKET_ID && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rooms(patterns: &[&str]) -> Rooms {
+        Rooms::new(patterns.iter().map(|pattern| RoomPattern::new(pattern).unwrap()).collect())
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text_and_nothing_else_is_special() {
+        for (pattern, yes, no) in [
+            ("chat", vec!["chat"], vec!["", "chats", "cha", "Chat"]),
+            ("chat-*", vec!["chat-", "chat-1", "chat-*"], vec!["chat", "xchat-1"]),
+            ("*", vec!["a", "chat-1"], vec![]),
+            ("*-eu", vec!["-eu", "a-eu", "a-eu-eu"], vec!["a-eu-", "eu"]),
+            ("a*b*c", vec!["abc", "aXbYc", "abbc", "abcbc"], vec!["ac", "acb", "bac"]),
+            ("ab*ba", vec!["abba", "abXba"], vec!["aba"]),
+            ("a.[b]?", vec!["a.[b]?"], vec!["axb", "a.b"]),
+        ] {
+            let pattern = RoomPattern::new(pattern).unwrap();
+            yes.iter().for_each(|name| assert!(pattern.matches(name), "{pattern:?} {name}"));
+            no.iter().for_each(|name| assert!(!pattern.matches(name), "{pattern:?} {name}"));
+        }
+    }
+
+    #[test]
+    fn private_names_and_socket_ids_are_never_allowed() {
+        let all = rooms(&["*"]);
+        assert_eq!(all.check("chat-1"), Ok(()));
+        assert_eq!(all.check("_admin"), Err(Denied::NotAllowed));
+        assert_eq!(all.check("AAAAbm9kZV9zb2NrZXQx"), Err(Denied::NotAllowed));
+        assert_eq!(all.check(""), Err(Denied::Length));
+        assert_eq!(all.check(&"x".repeat(MAX_ROOM + 1)), Err(Denied::Length));
+        assert_eq!(rooms(&[]).check("chat-1"), Err(Denied::NotAllowed));
+    }
+
+    #[test]
+    fn a_pattern_that_no_name_could_use_is_refused() {
+        assert_eq!(RoomPattern::new(""), Err(PatternError::Length));
+        assert_eq!(RoomPattern::new("_x*"), Err(PatternError::Private));
+        assert_eq!(RoomPattern::new("chat-room-number-123"), Err(PatternError::SocketId));
+        assert_eq!(RoomPattern::new(&"x".repeat(MAX_ROOM + 1)), Err(PatternError::Length));
+    }
+
+    /// The textbook definition, exponential and plainly right.
+    fn reference(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern.split_first(), name.split_first()) {
+            (None, None) => true,
+            (Some((b'*', rest)), _) => reference(rest, name) || name.split_first().is_some_and(|(_, name)| reference(pattern, name)),
+            (Some((a, pattern)), Some((b, name))) => a == b && reference(pattern, name),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matching_agrees_with_its_definition(pattern in "[ab*]{1,8}", name in "[ab]{0,10}") {
+            prop_assert_eq!(RoomPattern::new(&pattern).unwrap().matches(&name), reference(pattern.as_bytes(), name.as_bytes()));
+        }
+    }
+}

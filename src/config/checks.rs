@@ -1,0 +1,143 @@
+//! How keys fit together: contradictions are mistakes, doubtful combinations are notes.
+
+use std::net::SocketAddr;
+
+use super::{
+    AdapterConfig,
+    forms::{AdapterKind, Size},
+    reader::Reader,
+    settings::{Settings, keys},
+};
+use crate::node::SameSite;
+
+/// What the cluster adds to a client's message at most, in bytes, when it is published.
+const ENVELOPE: usize = 64 << 10;
+
+/// What a NATS server takes at most unless it is configured otherwise, in bytes.
+const NATS_MAX_PAYLOAD: usize = 1 << 20;
+
+/// Checks values against each other.
+pub(super) fn cross_check(settings: &Settings, reader: &mut Reader<'_>) {
+    listeners(settings, reader);
+    cookies_and_origins(settings, reader);
+    cluster(settings, reader);
+    sizes(settings, reader);
+    credentials(settings, reader);
+}
+
+fn listeners(settings: &Settings, reader: &mut Reader<'_>) {
+    let (public, internal) = (settings.server.listen, settings.internal.listen);
+    if collide(public, internal) {
+        let text = format!("{internal} and server.listen = {public} are one address; expected two different ones");
+        reader.conflict(&["internal.listen", "server.listen"], text);
+    }
+    if !internal.ip().is_loopback() && settings.cluster.secret.reveal().is_none() {
+        reader.notes.push(format!(
+            "internal.listen = {internal} is not on loopback: whoever reaches it can read the metrics; keep it on a private network"
+        ));
+    }
+}
+
+/// Whether two listeners cannot exist side by side.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+fn cookies_and_origins(settings: &Settings, reader: &mut Reader<'_>) {
+    if settings.cors.credentials && settings.cors.origins.0.iter().any(|origin| origin == "*") {
+        let text =
+            "credentials are not allowed together with the origin \"*\": browsers refuse that; expected the origins by name".to_owned();
+        reader.conflict(&["cors.credentials", "cors.origins"], text);
+    }
+    if settings.cors.credentials && settings.cors.origins.0.is_empty() {
+        reader
+            .notes
+            .push("cors.credentials has no effect: cors.origins is empty".to_owned());
+    }
+    if settings.cookie.enabled && settings.cookie.same_site == SameSite::None && !settings.cookie.secure {
+        reader
+            .notes
+            .push("cookie.same_site = \"none\" forces cookie.secure: browsers keep such cookies over TLS only".to_owned());
+    }
+}
+
+fn cluster(settings: &Settings, reader: &mut Reader<'_>) {
+    let cluster = &settings.cluster;
+    if cluster.suspect_after.0 < cluster.heartbeat.0 * 2 {
+        let text = format!(
+            "suspect_after = {:?} must be at least two heartbeats of {:?}",
+            cluster.suspect_after.0, cluster.heartbeat.0
+        );
+        reader.conflict(&["cluster.suspect_after", "cluster.heartbeat"], text);
+    }
+    if cluster.remove_after <= cluster.suspect_after {
+        let text = format!(
+            "remove_after = {:?} must be above suspect_after = {:?}",
+            cluster.remove_after.0, cluster.suspect_after.0
+        );
+        reader.conflict(&["cluster.remove_after", "cluster.suspect_after"], text);
+    }
+    if cluster.secret.reveal().is_some_and(|secret| secret.len() < 16) {
+        reader
+            .notes
+            .push("cluster.secret is shorter than 16 characters: it can be guessed".to_owned());
+    }
+}
+
+fn sizes(settings: &Settings, reader: &mut Reader<'_>) {
+    let Size(largest) = settings.engine.max_http_buffer_size;
+    if settings.engine.outbox_bytes.0 < largest {
+        reader.notes.push(
+            "engine.outbox_bytes is below engine.max_http_buffer_size: the largest messages of a client disconnect those who get them"
+                .to_owned(),
+        );
+    }
+    if settings.adapter.kind == AdapterKind::Nats
+        && largest.saturating_add(ENVELOPE) > NATS_MAX_PAYLOAD
+        && reader.is_set("engine.max_http_buffer_size")
+    {
+        reader.notes.push("a NATS server takes messages up to 1MiB unless its max_payload is raised: the largest messages of clients would stay on their node".to_owned());
+    }
+}
+
+fn credentials(settings: &Settings, reader: &mut Reader<'_>) {
+    let nats = &settings.nats;
+    let ways = [
+        nats.user.0.is_some() || nats.password.reveal().is_some(),
+        nats.token.reveal().is_some(),
+        nats.credentials_file.0.is_some(),
+    ];
+    if ways.iter().filter(|used| **used).count() > 1 {
+        let text = "expected one way to log in: user and password, or token, or credentials_file".to_owned();
+        reader.conflict(
+            &[
+                "adapter.nats.token",
+                "adapter.nats.credentials_file",
+                "adapter.nats.user",
+                "adapter.nats.password",
+            ],
+            text,
+        );
+    }
+}
+
+/// What only the adapter itself knows about its keys, for example whether a file that they name can be used.
+pub(super) fn check_adapter(adapter: &AdapterConfig, reader: &mut Reader<'_>) {
+    let (section, checked) = match adapter {
+        AdapterConfig::Memory(_) => return,
+        AdapterConfig::Redis(config) => ("adapter.redis", config.check()),
+        AdapterConfig::Nats(config) => ("adapter.nats", config.check()),
+    };
+    let Err(error) = checked else { return };
+    let path = format!("{section}.{}", error.key());
+    let text = error.to_string();
+    let text = text
+        .strip_prefix(error.key())
+        .and_then(|text| text.strip_prefix(": "))
+        .unwrap_or(&text)
+        .to_owned();
+    match keys().find(|key| key.path == path) {
+        Some(key) => reader.conflict(&[key.path], text),
+        None => reader.conflict(&["adapter.kind"], format!("{path}: {text}")),
+    }
+}

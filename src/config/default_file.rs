@@ -1,0 +1,69 @@
+//! The commented file that `fanfare config default` prints.
+
+use std::fmt::Write;
+
+use super::settings::{Key, SECTIONS};
+
+/// Every key with its default, what it means, the form it expects and the variable that sets it. The text is a configuration file of its
+/// own that changes nothing.
+#[must_use]
+pub fn default_file() -> String {
+    let mut text = String::from(HEAD);
+    // Writing to a String cannot fail.
+    for section in SECTIONS {
+        let _written = writeln!(text, "\n{}[{}]", comment(section.doc), section.path);
+        for key in section.keys {
+            let variable = Key::variable(key.path);
+            let _written = write!(
+                text,
+                "\n{}# Expected: {}\n# Variable: {variable}\n{} = {}\n",
+                comment(key.doc),
+                key.expected,
+                key.name,
+                key.default
+            );
+        }
+    }
+    text + EXAMPLE
+}
+
+fn comment(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("#{line}\n")).collect()
+}
+
+const HEAD: &str = "\
+# The configuration of a fanfare node, with every key at its default.
+# A variable of the environment wins over this file, a flag of the command line over both.
+# Check what you wrote with: fanfare config check --config fanfare.toml
+";
+
+/// Every line is a comment; without the marks it is an example that is tested to be right.
+const EXAMPLE: &str = r#"
+# What clients may do. With no rules fanfare is closed: clients may connect to "/", and nothing that they send goes anywhere.
+# A rule is about one event that clients send:
+#   broadcast  to everyone else in the namespace        emit   to everyone in it, the sender too
+#   room       to the room that the first argument names, without the sender
+#   join       the client joins the room that the first argument names        leave  the reverse
+#   ack        answers the client's ack with the arguments
+# room, join and leave take the rooms they allow, as patterns in which * is any text. Names that begin with _ and the ids of sockets are
+# never allowed. on_connect is what a client is sent when it has connected.
+# Variable: FANFARE_NAMESPACE, the whole array as TOML.
+#
+# [[namespace]]
+# name = "/"
+# on_connect = [{ event = "news", data = { hello = "world" } }]
+#
+# [[namespace.rule]]
+# event = "chat message"
+# action = "broadcast"
+#
+# [[namespace.rule]]
+# event = "join"
+# action = "join"
+# rooms = ["chat-*"]
+#
+# [[namespace.rule]]
+# event = "say"
+# action = "room"
+# rooms = ["chat-*"]
+"#;

@@ -1,0 +1,130 @@
+//! Forms of addresses and URLs.
+
+use std::{fmt, net::SocketAddr};
+
+use url::Url;
+
+use super::{Form, Found};
+
+impl Form for SocketAddr {
+    const EXPECTED: &'static str = "an IP address and a port such as \"0.0.0.0:3000\" or \"[::1]:3000\" (port 0: any free one)";
+    fn read(found: Found<'_>) -> Option<Self> {
+        found.text()?.parse().ok()
+    }
+}
+
+/// Origins that browsers may connect from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::config) struct Origins(pub(in crate::config) Vec<String>);
+
+impl Form for Origins {
+    const EXPECTED: &'static str = "a list of origins such as [\"https://example.com\", \"http://localhost:8080\"], or [\"*\"]";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let origin = |text: &str| text == "*" || Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+        let origins = found.list()?;
+        origins
+            .iter()
+            .all(|text| origin(text))
+            .then(|| Self(origins.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+/// Where a backend is: one URL, or several separated by commas. User and password in it are never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::config) struct RedisUrl(pub(in crate::config) String);
+
+impl Form for RedisUrl {
+    const EXPECTED: &'static str = "a URL such as \"redis://127.0.0.1:6379\", or \"rediss://…\" for TLS";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let text = found.text()?;
+        backend(text, &["redis", "rediss"]).then(|| Self(text.to_owned()))
+    }
+    fn show(found: Found<'_>) -> String {
+        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", mask(text)))
+    }
+}
+
+/// See [`RedisUrl`].
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::config) struct NatsUrls(pub(in crate::config) Vec<String>);
+
+impl Form for NatsUrls {
+    const EXPECTED: &'static str = "a URL such as \"nats://127.0.0.1:4222\", or \"tls://…\" for TLS; several separated by commas";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let urls: Vec<String> = found.text()?.split(',').map(|url| url.trim().to_owned()).collect();
+        urls.iter().all(|url| backend(url, &["nats", "tls"])).then_some(Self(urls))
+    }
+    fn show(found: Found<'_>) -> String {
+        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", mask(text)))
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&mask(&self.0), f)
+    }
+}
+
+impl fmt::Debug for NatsUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|url| mask(url))).finish()
+    }
+}
+
+fn backend(text: &str, schemes: &[&str]) -> bool {
+    Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
+}
+
+/// The text without what could be a user, a password or a token: what stands before an `@`, and what follows a `?`. It need not be a URL,
+/// since mistakes are shown too.
+fn mask(text: &str) -> String {
+    text.split(',')
+        .map(|url| {
+            let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?***"));
+            let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+            let separator = if scheme.is_empty() { "" } else { "://" };
+            let rest = rest
+                .rsplit_once('@')
+                .map_or_else(|| rest.to_owned(), |(_, host)| format!("***@{host}"));
+            format!("{scheme}{separator}{rest}{query}")
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// Where other nodes reach this one's internal listener: empty to find out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::config) struct Advertise(pub(in crate::config) Option<String>);
+
+impl Form for Advertise {
+    const EXPECTED: &'static str = "a host or IP address and a port such as \"10.0.0.7:3001\"; empty to use internal.listen";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let text = found.text()?;
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        let (host, port) = text.rsplit_once(':')?;
+        let named = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+        let reachable = port.parse::<u16>().is_ok_and(|port| port > 0) && (named || text.parse::<SocketAddr>().is_ok());
+        reachable.then(|| Self(Some(text.to_owned())))
+    }
+}
+
+/// Where traces are sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::config) struct Endpoint(pub(in crate::config) Option<String>);
+
+impl Form for Endpoint {
+    const EXPECTED: &'static str = "the URL of an OTLP/gRPC collector such as \"http://127.0.0.1:4317\"; empty for none";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let text = found.text()?;
+        let usable = |url: Url| url.scheme() == "http" && url.has_host() && url.username().is_empty() && url.password().is_none();
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        Url::parse(text).is_ok_and(usable).then(|| Self(Some(text.to_owned())))
+    }
+    fn show(found: Found<'_>) -> String {
+        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", mask(text)))
+    }
+}

@@ -1,0 +1,207 @@
+//! Configuration as used: every layer's own `Config`.
+
+use std::{sync::Arc, time::Duration};
+
+use fanfare_adapters::{
+    Adapter, memory,
+    nats::{self, NatsAdapter},
+    redis::{self, RedisAdapter},
+};
+
+use super::{
+    forms::{AdapterKind, Transports},
+    settings::{ClusterSection, CookieSection, EngineSection, Settings},
+};
+use crate::{broker::Rules, cluster, engine, hub, node, telemetry};
+
+/// What a node is.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Listeners and what they serve.
+    pub node: node::Config,
+    /// What joins the nodes.
+    pub adapter: AdapterConfig,
+    /// What clients may do.
+    pub rules: Rules,
+    /// Log and traces.
+    pub telemetry: telemetry::Config,
+}
+
+/// What joins the nodes. Secrets are masked in its `Debug`.
+#[derive(Debug, Clone)]
+pub enum AdapterConfig {
+    /// A bus inside this process.
+    Memory(memory::Config),
+    /// Redis pub/sub.
+    Redis(redis::Config),
+    /// NATS core pub/sub.
+    Nats(nats::Config),
+}
+
+impl AdapterConfig {
+    /// Starts the adapter, which connects in the background. A memory adapter takes its place on `bus`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// A key cannot be used. A configuration that was loaded has no such key, unless a file that it names has changed since.
+    pub fn start(self, bus: &memory::MemoryBus) -> Result<Arc<dyn Adapter>, redis::ConfigError> {
+        Ok(match self {
+            Self::Memory(config) => Arc::new(bus.adapter(config)),
+            Self::Redis(config) => Arc::new(RedisAdapter::start(config)?),
+            Self::Nats(config) => Arc::new(NatsAdapter::start(config)?),
+        })
+    }
+}
+
+impl Config {
+    /// Puts the typed values where they are used.
+    pub(super) fn new(settings: Settings, rules: Rules) -> Self {
+        let adapter = adapter(&settings);
+        let Settings {
+            server,
+            internal,
+            engine,
+            cors,
+            cookie,
+            adapter: _,
+            redis: _,
+            nats: _,
+            cluster,
+            ready,
+            log,
+            telemetry,
+        } = settings;
+        let hub = hub_config(engine.connect_timeout.0, engine.max_http_buffer_size.0);
+        Self {
+            node: node::Config {
+                listen: server.listen,
+                internal_listen: internal.listen,
+                shutdown_grace: server.shutdown_grace,
+                server: node::ServerConfig {
+                    path: server.path.0,
+                    hub,
+                    engine: engine_config(&engine),
+                    cluster: cluster_config(cluster),
+                    cors: node::CorsConfig {
+                        origins: cors.origins.0,
+                        credentials: cors.credentials,
+                    },
+                    cookie: cookie_config(cookie),
+                    ready: node::ReadyConfig {
+                        grace: ready.grace,
+                        when_deaf: ready.when_deaf,
+                    },
+                },
+                ..node::Config::default()
+            },
+            adapter,
+            rules,
+            telemetry: telemetry::Config {
+                filter: log.level.0,
+                format: log.format,
+                otlp_endpoint: telemetry.otlp_endpoint.0,
+            },
+        }
+    }
+}
+
+fn hub_config(connect_timeout: Duration, largest: usize) -> hub::Config {
+    let mut config = hub::Config {
+        connect_timeout,
+        ..hub::Config::default()
+    };
+    // What the engine lets through: a text and its attachments, each of them as large as a message may be.
+    config.limits.max_bytes = largest.saturating_mul(config.limits.max_attachments.saturating_add(1));
+    config
+}
+
+fn engine_config(section: &EngineSection) -> engine::Config {
+    let EngineSection {
+        ping_interval,
+        ping_timeout,
+        upgrade_timeout,
+        max_http_buffer_size,
+        outbox_bytes,
+        transports,
+        connect_timeout: _,
+    } = *section;
+    let Transports { polling, websocket } = transports;
+    let offered = [(polling, engine::Transport::Polling), (websocket, engine::Transport::WebSocket)];
+    engine::Config {
+        ping_interval: ping_interval.0,
+        ping_timeout: ping_timeout.0,
+        upgrade_timeout: upgrade_timeout.0,
+        max_http_buffer_size: max_http_buffer_size.0,
+        outbox_bytes: outbox_bytes.0,
+        transports: offered.into_iter().filter_map(|(on, transport)| on.then_some(transport)).collect(),
+        ..engine::Config::default()
+    }
+}
+
+fn cluster_config(section: ClusterSection) -> cluster::Config {
+    let ClusterSection {
+        name,
+        secret,
+        advertise,
+        heartbeat,
+        suspect_after,
+        remove_after,
+    } = section;
+    cluster::Config {
+        name: name.0,
+        secrets: secret.reveal().map(cluster::Secret::new).into_iter().collect(),
+        advertise: advertise.0.unwrap_or_default(),
+        heartbeat: heartbeat.0,
+        suspect_after: suspect_after.0,
+        remove_after: remove_after.0,
+        ..cluster::Config::default()
+    }
+}
+
+fn cookie_config(section: CookieSection) -> Option<node::CookieConfig> {
+    let CookieSection {
+        enabled,
+        name,
+        path,
+        same_site,
+        secure,
+    } = section;
+    enabled.then_some(node::CookieConfig {
+        name: name.0,
+        path: path.0,
+        same_site,
+        secure,
+    })
+}
+
+/// The adapter of the chosen kind.
+fn adapter(settings: &Settings) -> AdapterConfig {
+    let (queue_bytes, outage_age, inbox_bytes) = (
+        settings.adapter.queue_bytes.0,
+        settings.adapter.outage_age.0,
+        settings.adapter.inbox_bytes.0,
+    );
+    match settings.adapter.kind {
+        AdapterKind::Memory => AdapterConfig::Memory(memory::Config { inbox_bytes }),
+        AdapterKind::Redis => AdapterConfig::Redis(redis::Config {
+            url: settings.redis.url.0.clone(),
+            username: settings.redis.username.0.clone(),
+            password: settings.redis.password.reveal().map(str::to_owned),
+            tls_ca: settings.redis.tls_ca.0.clone(),
+            queue_bytes,
+            outage_age,
+            inbox_bytes,
+        }),
+        AdapterKind::Nats => AdapterConfig::Nats(nats::Config {
+            urls: settings.nats.url.0.clone(),
+            user: settings.nats.user.0.clone(),
+            password: settings.nats.password.reveal().map(str::to_owned),
+            token: settings.nats.token.reveal().map(str::to_owned),
+            creds_file: settings.nats.credentials_file.0.clone(),
+            tls_ca: settings.nats.tls_ca.0.clone(),
+            tls: false,
+            queue_bytes,
+            outage_age,
+            inbox_bytes,
+        }),
+    }
+}

@@ -1,0 +1,87 @@
+//! No key is declared and then forgotten: each changes the configuration as used.
+
+use super::{File, Sources, settings::keys};
+
+fn file(text: &str) -> Sources {
+    Sources {
+        file: Some(File {
+            name: "fanfare.toml".to_owned(),
+            text: text.to_owned(),
+        }),
+        ..Sources::default()
+    }
+}
+
+/// For each key another value than its default, and what else must be set for it to matter.
+const CHANGES: &[(&str, &str)] = &[
+    ("server.listen", "\"127.0.0.1:9\""),
+    ("server.path", "\"/live\""),
+    ("server.shutdown_grace", "\"1s\""),
+    ("internal.listen", "\"127.0.0.1:9\""),
+    ("engine.ping_interval", "\"1s\""),
+    ("engine.ping_timeout", "\"1s\""),
+    ("engine.upgrade_timeout", "\"1s\""),
+    ("engine.max_http_buffer_size", "1"),
+    ("engine.outbox_bytes", "\"2MiB\""),
+    ("engine.transports", "[\"websocket\"]"),
+    ("engine.connect_timeout", "\"1s\""),
+    ("cors.origins", "[\"*\"]"),
+    ("cors.credentials", "true"),
+    ("cookie.enabled", "true"),
+    ("cookie.name", "\"node\"\ncookie.enabled = true"),
+    ("cookie.path", "\"/live\"\ncookie.enabled = true"),
+    ("cookie.same_site", "\"strict\"\ncookie.enabled = true"),
+    ("cookie.secure", "true\ncookie.enabled = true"),
+    ("adapter.kind", "\"redis\""),
+    ("adapter.queue_bytes", "1\nadapter.kind = \"nats\""),
+    ("adapter.outage_age", "\"2s\"\nadapter.kind = \"nats\""),
+    ("adapter.inbox_bytes", "1"),
+    ("adapter.redis.url", "\"redis://other\"\nadapter.kind = \"redis\""),
+    ("adapter.redis.username", "\"me\"\nadapter.kind = \"redis\""),
+    ("adapter.redis.password", "\"p\"\nadapter.kind = \"redis\""),
+    ("adapter.redis.tls_ca", "\"/nowhere\"\nadapter.kind = \"redis\""),
+    ("adapter.nats.url", "\"nats://other\"\nadapter.kind = \"nats\""),
+    (
+        "adapter.nats.user",
+        "\"me\"\nadapter.nats.password = \"p\"\nadapter.kind = \"nats\"",
+    ),
+    (
+        "adapter.nats.password",
+        "\"p\"\nadapter.nats.user = \"me\"\nadapter.kind = \"nats\"",
+    ),
+    ("adapter.nats.token", "\"t\"\nadapter.kind = \"nats\""),
+    ("adapter.nats.credentials_file", "\"/nowhere\"\nadapter.kind = \"nats\""),
+    ("adapter.nats.tls_ca", "\"/nowhere\"\nadapter.kind = \"nats\""),
+    ("cluster.name", "\"other\""),
+    ("cluster.secret", "\"a secret of the cluster\""),
+    ("cluster.advertise", "\"10.0.0.7:3001\""),
+    ("cluster.heartbeat", "\"500ms\""),
+    ("cluster.suspect_after", "\"3s\""),
+    ("cluster.remove_after", "\"20s\""),
+    ("ready.grace", "\"0s\""),
+    ("ready.when_deaf", "\"never\""),
+    ("log.level", "\"debug\""),
+    ("log.format", "\"json\""),
+    ("telemetry.otlp_endpoint", "\"http://127.0.0.1:4317\""),
+];
+
+#[test]
+fn every_key_changes_what_the_node_is() {
+    let declared: Vec<&str> = keys().map(|key| key.path).collect();
+    let mut tried: Vec<&str> = CHANGES.iter().map(|(key, _)| *key).collect();
+    tried.sort_by_key(|key| declared.iter().position(|path| path == key));
+    assert_eq!(tried, declared);
+    for (key, value) in CHANGES {
+        let changed = file(&format!("{key} = {value}"));
+        // The same without the key itself: what else had to be set is no merit of the key.
+        let rest = value.split_once('\n').map_or("", |(_, rest)| rest);
+        match changed.load() {
+            Ok(loaded) => {
+                let without = file(rest).load().map(|loaded| format!("{:?}", loaded.config)).unwrap_or_default();
+                assert_ne!(format!("{:?}", loaded.config), without, "{key}");
+            }
+            // A file that a key names and that is not there: the adapter has looked at it.
+            Err(mistakes) => assert!(value.contains("/nowhere") && mistakes.to_string().contains(key), "{mistakes}"),
+        }
+    }
+}
