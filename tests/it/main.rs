@@ -1,1 +1,44 @@
-//! The integration tests, as they come.
+//! The integration tests: real listeners on loopback, raw sockets and a stock WebSocket client against them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+// What the tests are written in: nodes, polling and WebSocket clients, deadlines.
+mod dsl;
+
+// A session opens over polling and over WebSocket; what it is told.
+mod handshake;
+// Every refusal of the reference, byte by byte.
+mod refusals;
+// Messages over polling, both ways.
+mod polling;
+// From polling to WebSocket: nothing lost, nothing reordered.
+mod upgrade;
+// Whatever a client sends: the node lives, and nobody else notices.
+mod garbage;
+// Three nodes over one bus: a broadcast reaches every client of every node.
+mod broadcast;
+// Two clusters on one Redis, and on one NATS: their names keep them apart.
+mod isolation;
+// Cookies, CORS and the client bundle.
+mod web;
+// `/livez`, `/readyz`, `/metrics`.
+mod probes;
+// Starting, draining, stopping; a hundred times.
+mod lifecycle;
+// The library inside an axum application.
+mod library;
+
+// Rules of the broker, as a person writes them.
+mod broker;
+// The binary: what it prints and how it ends.
+mod cli;
+
+// What README and manifests say of the configuration.
+mod documents;
+
+// The house rules that a compiler does not check: headers, imports between layers, sizes of files.
+mod tidy;

@@ -1,0 +1,27 @@
+//! The words the tests are written in.
+
+mod backend;
+mod http;
+mod node;
+mod polling;
+mod raw;
+mod websocket;
+
+use std::{future::Future, time::Duration};
+
+pub(crate) use self::{
+    backend::Backend,
+    http::{Answer, exchange, request, settle},
+    node::{application, loopback, start, start_on, start_with, three_nodes},
+    polling::Polling,
+    raw::{Raw, frame},
+    websocket::WebSocket,
+};
+
+/// Awaits an event; a minute is far more than any of them takes, and ends a test that would hang.
+pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60), event).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited a minute for: {what}"),
+    }
+}

@@ -1,0 +1,181 @@
+//! What browsers and balancers see beside the protocol: cookies, CORS, the client bundle.
+
+use fanfare::{
+    engine::id::NodeTag,
+    node::{CookieConfig, CorsConfig, RunningNode},
+};
+
+use crate::dsl::{Answer, Polling, exchange, request, start, start_with};
+
+const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
+
+/// The whole answer to a WebSocket handshake by hand; the server's frames behind it are left out.
+async fn upgrade(node: &RunningNode, headers: &str) -> Answer {
+    let bytes = format!(
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    );
+    // A close frame behind the request, so that the server ends the connection.
+    let close = crate::dsl::frame(0x88, &1000_u16.to_be_bytes());
+    Answer::parse(&exchange(node.public_addr(), &[bytes.as_bytes(), &close].concat()).await)
+}
+
+#[tokio::test]
+async fn the_affinity_cookie_names_the_node_on_both_transports_and_on_handshakes_only() {
+    let node = start_with(|config| config.server.cookie = Some(CookieConfig::default())).await;
+    let handshake = request(node.public_addr(), "GET", HANDSHAKE, &[], b"").await;
+    let cookie = handshake.header("set-cookie").unwrap().to_owned();
+    let tag = cookie
+        .strip_prefix("io=")
+        .and_then(|rest| rest.strip_suffix("; Path=/; HttpOnly; SameSite=Lax"))
+        .unwrap();
+    assert_eq!(tag.len(), 4);
+
+    let client = Polling::connect(node.public_addr()).await;
+    assert_eq!(NodeTag::of(&client.sid), NodeTag::of(tag), "the tag of this node's ids");
+    assert!(!client.sid.contains(&cookie));
+    assert_eq!(client.post(br#"42["echo"]"#).await.header("set-cookie"), None);
+    assert_eq!(client.get().await.header("set-cookie"), None);
+
+    let websocket = upgrade(&node, "").await;
+    assert_eq!((websocket.status, websocket.header("set-cookie")), (101, Some(cookie.as_str())));
+    node.shutdown().await;
+}
+
+/// A balancer would send the client here again and again.
+#[tokio::test]
+async fn a_node_that_has_no_room_does_not_ask_its_client_back() {
+    let node = start_with(|config| {
+        config.server.cookie = Some(CookieConfig::default());
+        config.server.engine.max_sessions = 0;
+    })
+    .await;
+    for answer in [
+        request(node.public_addr(), "GET", HANDSHAKE, &[], b"").await,
+        upgrade(&node, "").await,
+    ] {
+        assert_eq!((answer.status, answer.header("set-cookie")), (503, None));
+    }
+    node.shutdown().await;
+}
+
+/// Browsers fail a WebSocket whose offer of protocols is not answered; the reference takes the first.
+#[tokio::test]
+async fn the_first_subprotocol_on_offer_is_taken() {
+    let node = start().await;
+    let answer = upgrade(&node, "Sec-WebSocket-Protocol: one, two\r\nSec-WebSocket-Protocol: three\r\n").await;
+    assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some("one")));
+    let answer = upgrade(&node, "Sec-WebSocket-Protocol: \r\n").await;
+    assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, None));
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_list_may_be_split_over_headers_of_one_name() {
+    let node = start().await;
+    for split in [
+        "Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket",
+        "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket",
+    ] {
+        let request = format!(
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n{split}\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let close = crate::dsl::frame(0x88, &1000_u16.to_be_bytes());
+        let answer = exchange(node.public_addr(), &[request.as_bytes(), &close].concat()).await;
+        assert_eq!(Answer::parse(&answer).status, 101, "{split}");
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn without_configuration_there_is_neither_cookie_nor_cors() {
+    let node = start().await;
+    let answer = request(node.public_addr(), "GET", HANDSHAKE, &["Origin: https://a.example"], b"").await;
+    for header in ["set-cookie", "access-control-allow-origin", "vary"] {
+        assert_eq!(answer.header(header), None);
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn cors_answers_preflights_with_204_and_decorates_every_answer() {
+    let cors = CorsConfig {
+        origins: vec!["https://a.example".into()],
+        credentials: true,
+    };
+    let node = start_with(|config| config.server.cors = cors).await;
+    let asks = [
+        "Origin: https://a.example",
+        "Access-Control-Request-Method: POST",
+        "Access-Control-Request-Headers: x-one, x-two",
+    ];
+    let preflight = request(node.public_addr(), "OPTIONS", HANDSHAKE, &asks, b"").await;
+    assert_eq!((preflight.status, preflight.body.len()), (204, 0));
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!(preflight.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(
+        preflight.header("access-control-allow-methods"),
+        Some("GET,HEAD,PUT,PATCH,POST,DELETE")
+    );
+    assert_eq!(preflight.header("access-control-allow-headers"), Some("x-one, x-two"));
+
+    for target in [HANDSHAKE, "/socket.io/?EIO=4&transport=pigeon", "/socket.io/socket.io.js"] {
+        let answer = request(node.public_addr(), "GET", target, &["Origin: https://a.example"], b"").await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"), "{target}");
+        assert_eq!(answer.header("vary"), Some("Origin"), "{target}");
+        let other = request(node.public_addr(), "GET", target, &["Origin: https://b.example"], b"").await;
+        assert_eq!(
+            (other.status, other.header("access-control-allow-origin")),
+            (answer.status, None),
+            "{target}"
+        );
+    }
+    let websocket = upgrade(&node, "Origin: https://a.example\r\n").await;
+    assert_eq!(
+        (websocket.status, websocket.header("access-control-allow-origin")),
+        (101, Some("https://a.example"))
+    );
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_client_bundle_is_served_or_its_absence_explained() {
+    let node = start().await;
+    for name in [
+        "socket.io.js",
+        "socket.io.min.js",
+        "socket.io.esm.min.js",
+        "socket.io.msgpack.min.js",
+    ] {
+        for (file, kind) in [
+            (name.to_owned(), "application/javascript"),
+            (format!("{name}.map"), "application/json"),
+        ] {
+            let target = format!("/socket.io/{file}");
+            let answer = request(node.public_addr(), "GET", &target, &[], b"").await;
+            if answer.status == 404 {
+                assert!(answer.text().starts_with("no client bundle here: "), "{}", answer.text());
+                continue;
+            }
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (200, Some(format!("{kind}; charset=utf-8").as_str())),
+                "{file}"
+            );
+            assert_eq!(answer.header("cache-control"), Some("public, max-age=0"));
+            assert!(answer.body.len() > 1000, "{file}");
+            let etag = answer.header("etag").unwrap();
+            assert!(etag.starts_with('"') && etag.ends_with('"'), "{etag}");
+            for tag in [etag.to_owned(), format!("W/{etag}")] {
+                let again = request(node.public_addr(), "GET", &target, &[&format!("If-None-Match: {tag}")], b"").await;
+                assert_eq!(
+                    (again.status, again.body.len(), again.header("etag")),
+                    (304, 0, Some(etag)),
+                    "{file}"
+                );
+            }
+        }
+    }
+    node.shutdown().await;
+}
