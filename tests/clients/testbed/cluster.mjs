@@ -1,0 +1,160 @@
+// A cluster under test: processes of `fanfare serve` over one backend, and the ways in for clients.
+
+import { accessSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { haproxy } from "./backends.mjs";
+import { Child } from "./child.mjs";
+import { connectClient, tagOf } from "./clients.mjs";
+import { soon, until } from "./wait.mjs";
+
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+const rules = fileURLToPath(new URL("../fanfare.toml", import.meta.url));
+
+/** A binary under test, `fanfare` or `fanfare-load`: what stands beside `FANFARE_BIN`, else what Cargo built in the usual place. */
+export function binary(name = "fanfare") {
+  const built = process.env.FANFARE_BIN ? [dirname(process.env.FANFARE_BIN)] : [`${root}target/release`, `${root}target/debug`];
+  const candidates = built.map((directory) => join(directory, name));
+  const found = candidates.find((path) => {
+    try {
+      accessSync(path);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  if (!found) throw new Error(`no ${name} at ${candidates.join(" or ")}: cargo build --workspace`);
+  return found;
+}
+
+/** One process of `fanfare serve` with the rules of these tests; what differs between runs is in `environment`. */
+export class Node {
+  #child;
+
+  static async start(environment) {
+    const node = new Node();
+    const env = { FANFARE_SERVER__LISTEN: "127.0.0.1:0", FANFARE_INTERNAL__LISTEN: "127.0.0.1:0", ...environment };
+    node.#child = new Child(binary(), ["serve", "--config", rules], { env });
+    node.public = new URL((await node.#child.line(/^public (http:\S+)/))[1]);
+    node.internal = new URL((await node.#child.line(/^internal (http:\S+)/))[1]);
+    return node;
+  }
+
+  get url() {
+    return this.public.origin;
+  }
+
+  /** `/readyz`: the status, and the body as an object. */
+  async readiness() {
+    const answer = await fetch(new URL("/readyz", this.internal), { signal: AbortSignal.timeout(2_000) });
+    return { status: answer.status, body: await answer.json() };
+  }
+
+  /** The sum of a metric over all its labels; 0 while the node has nothing to report under that name. */
+  async metric(name) {
+    const answer = await fetch(new URL("/metrics", this.internal), { signal: AbortSignal.timeout(2_000) });
+    const lines = (await answer.text()).split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+    return lines.reduce((sum, line) => sum + Number(line.replace(/\{.*\}/, "").split(" ")[1]), 0);
+  }
+
+  /** Fails if the process has ended by itself. */
+  assertAlive() {
+    if (this.#child.end) throw new Error(this.#child.report(`ended by itself (${JSON.stringify(this.#child.end)})`));
+  }
+
+  report(headline) {
+    return this.#child.report(headline);
+  }
+
+  stop() {
+    return this.#child.stop(15_000);
+  }
+}
+
+/** Nodes that are ready, over one backend. */
+export class Cluster {
+  nodes = [];
+  #balancer;
+  #sockets = new Set();
+
+  /** With `balanced`, clients come through HAProxy and stay with polling; else each goes to a node by its own address. */
+  static async start({ backend, nodes = 3, balanced = false, environment = {} }) {
+    const cluster = new Cluster();
+    try {
+      const starts = Array.from({ length: nodes }, () => Node.start({ ...backend?.environment, ...environment }));
+      for (const start of await Promise.allSettled(starts)) {
+        if (start.status === "fulfilled") cluster.nodes.push(start.value);
+      }
+      await Promise.all(starts);
+      for (const node of cluster.nodes) await until("a started node is ready", async () => (await node.readiness()).status === 200);
+      if (balanced) cluster.#balancer = await haproxy(cluster.nodes);
+      await cluster.#acquainted();
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+    return cluster;
+  }
+
+  /** Resolves when what any node emits arrives at every other one. */
+  async #acquainted() {
+    const probes = await this.spread(1, { forceNew: true });
+    const heard = new Set();
+    probes.forEach((probe, to) => probe[0].on("announce", ({ acquainted }) => heard.add(`${acquainted}-${to}`)));
+    await until("every node hears every other", () => {
+      probes.forEach((probe, from) => probe[0].emit("announce", { acquainted: from }));
+      return heard.size === probes.length ** 2;
+    }, { every: 50 });
+    for (const [probe] of probes) this.hangUp(probe);
+  }
+
+  /** What clients of this cluster may use to get in. */
+  get transports() {
+    return this.#balancer ? ["polling"] : ["polling", "websocket"];
+  }
+
+  /** A connected client of the node with that index (through a balancer: of the node that the balancer chose). */
+  async connect(index, { namespace = "/", ...options } = {}) {
+    const url = this.#balancer ? `http://127.0.0.1:${this.#balancer.port}` : this.nodes[index].url;
+    const socket = connectClient(url + namespace, { transports: this.transports, withCredentials: Boolean(this.#balancer), ...options });
+    this.#sockets.add(socket);
+    await soon(`a client connects to ${url}`, new Promise((resolve, reject) => socket.once("connect", resolve).once("connect_error", reject)));
+    return socket;
+  }
+
+  /** `count` clients at each node: an array of them per node. */
+  async spread(count, options) {
+    const groups = new Map();
+    for (let i = 0; i < count; i++) {
+      for (let index = 0; index < this.nodes.length; index++) {
+        const socket = await this.connect(index, options);
+        const tag = tagOf(socket);
+        groups.set(tag, [...(groups.get(tag) ?? []), socket]);
+      }
+    }
+    const sizes = [...groups.values()].map((group) => group.length);
+    if (groups.size !== this.nodes.length || sizes.some((size) => size !== count)) {
+      throw new Error(`${count} clients wanted at each of ${this.nodes.length} nodes, not ${sizes.join(", ")}`);
+    }
+    return [...groups.values()];
+  }
+
+  hangUp(...sockets) {
+    for (const socket of sockets) {
+      this.#sockets.delete(socket);
+      socket.disconnect();
+    }
+  }
+
+  assertAlive() {
+    for (const node of this.nodes) node.assertAlive();
+  }
+
+  async stop() {
+    this.hangUp(...this.#sockets);
+    await this.#balancer?.stop();
+    const ends = await Promise.all(this.nodes.map((node) => node.stop()));
+    const failed = ends.findIndex((end) => end.code !== 0);
+    if (failed >= 0) throw new Error(this.nodes[failed].report(`did not end well: ${JSON.stringify(ends[failed])}`));
+  }
+}
