@@ -99,8 +99,19 @@ fn from_npm(out: &Path) -> Result<Bundle, Absence> {
     {
         return unpack(&tarball);
     }
-    // A file that is not there counts as changed: the next build tries again.
-    println!("cargo::rerun-if-changed={}", kept.display());
+    let (fetched, tarball) = fetch_verified(out).inspect_err(|_| {
+        // A file that is not there counts as changed: the next build tries again.
+        println!("cargo::rerun-if-changed={}", kept.display());
+    })?;
+    if let Some(parent) = kept.parent() {
+        // Not being able to keep it costs the next build a fetch, no more. The rename keeps builds that run at once apart.
+        drop(fs::create_dir_all(parent).and_then(|()| fs::rename(&fetched, &kept)));
+    }
+    unpack(&tarball)
+}
+
+/// The tarball as npm left it, and what is in it.
+fn fetch_verified(out: &Path) -> Result<(PathBuf, Vec<u8>), Absence> {
     if env::var_os("CARGO_NET_OFFLINE").is_some_and(|value| !value.is_empty() && value != "false" && value != "0") {
         return Err("CARGO_NET_OFFLINE is set, and no earlier build has fetched it".into());
     }
@@ -109,11 +120,7 @@ fn from_npm(out: &Path) -> Result<Bundle, Absence> {
     if !verified(&tarball) {
         return Err(format!("the tarball of {PACKAGE} {VERSION} does not have the expected hash"));
     }
-    if let Some(parent) = kept.parent() {
-        // Not being able to keep it costs the next build a fetch, no more. The rename keeps builds that run at once apart.
-        drop(fs::create_dir_all(parent).and_then(|()| fs::rename(&fetched, &kept)));
-    }
-    unpack(&tarball)
+    Ok((fetched, tarball))
 }
 
 /// The root of Cargo's target directory, which outlives `OUT_DIR`; Cargo marks it with a `CACHEDIR.TAG`.
