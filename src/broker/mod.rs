@@ -15,6 +15,6 @@ mod rooms;
 mod rules;
 
 pub use handlers::install;
-pub use names::{EventName, MAX_NAME, NameError, NamespaceName, RESERVED};
+pub use names::{EventName, MAX_NAME, NameError, NamespaceName};
 pub use rooms::{Denied, MAX_ROOM, MAX_ROOMS, PatternError, RoomPattern, Rooms};
 pub use rules::{Action, Greeting, NamespaceRules, Rule, Rules};

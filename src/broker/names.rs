@@ -2,20 +2,12 @@
 
 use std::fmt;
 
+use crate::hub::RESERVED_EVENTS;
+
 /// The longest name of an event or a namespace, in bytes.
 pub const MAX_NAME: usize = 128;
 
-/// Names that Socket.IO keeps for itself: clients and servers may not send events of these names (Socket.IO protocol v5, "Event").
-pub const RESERVED: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
-
-/// The name of an event: 1 to [`MAX_NAME`] bytes, not [`RESERVED`].
+/// The name of an event: 1 to [`MAX_NAME`] bytes, not one of [`RESERVED_EVENTS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventName(String);
 
@@ -47,7 +39,7 @@ impl EventName {
     /// # Errors
     /// [`NameError::Reserved`] or [`NameError::Event`].
     pub fn new(name: &str) -> Result<Self, NameError> {
-        if RESERVED.contains(&name) {
+        if RESERVED_EVENTS.contains(&name) {
             Err(NameError::Reserved)
         } else if name.is_empty() || name.len() > MAX_NAME {
             Err(NameError::Event)
@@ -108,7 +100,7 @@ mod tests {
 
     #[test]
     fn reserved_empty_and_endless_event_names_are_refused() {
-        for reserved in RESERVED {
+        for reserved in RESERVED_EVENTS {
             assert_eq!(EventName::new(reserved), Err(NameError::Reserved), "{reserved}");
         }
         assert_eq!(EventName::new(""), Err(NameError::Event));

@@ -40,3 +40,5 @@ pub use namespace::Namespace;
 pub use operators::{Broadcast, Rooms};
 pub use reason::DisconnectReason;
 pub use socket::{Socket, Volatile};
+
+pub use crate::protocol::socketio::RESERVED_EVENTS;
