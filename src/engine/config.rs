@@ -24,6 +24,8 @@ pub struct Config {
     pub transports: Vec<Transport>,
     /// Whether a polling session is told that it may upgrade.
     pub allow_upgrades: bool,
+    /// Whether clients of Socket.IO 1 and 2 are served, which speak revision 3 of Engine.IO. Without it they are refused with code 5.
+    pub allow_eio3: bool,
     /// How long a peer may take none of the bytes that wait for it before its connection is reset.
     pub write_timeout: Duration,
     /// How long an application may keep a session paused before the session is closed with `transport error`.
@@ -47,6 +49,7 @@ impl Default for Config {
             outbox_entries: 16_384,
             transports: vec![Transport::Polling, Transport::WebSocket],
             allow_upgrades: true,
+            allow_eio3: false,
             write_timeout: Duration::from_secs(20),
             pause_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(30),

@@ -5,6 +5,7 @@ use std::{borrow::Cow, net::IpAddr, ops::Range, time::SystemTime};
 use url::form_urlencoded;
 
 use super::Transport;
+use crate::protocol::engineio::Revision;
 
 /// The request that opened a session, as the server saw it before it had a session.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Handshake {
     pub session_id: Box<str>,
     /// The transport on which the session was opened.
     pub transport: Transport,
+    /// The revision of Engine.IO that the client speaks.
+    pub revision: Revision,
     /// When the session was opened.
     pub issued: SystemTime,
     arrival: Arrival,
@@ -58,10 +61,11 @@ pub struct Handshake {
 impl Handshake {
     /// A handshake out of its parts; the engine makes them, and tests of the layers above.
     #[must_use]
-    pub fn new(session_id: &str, transport: Transport, arrival: Arrival) -> Self {
+    pub fn new(session_id: &str, transport: Transport, revision: Revision, arrival: Arrival) -> Self {
         Self {
             session_id: session_id.into(),
             transport,
+            revision,
             issued: SystemTime::now(),
             arrival,
         }
@@ -120,7 +124,7 @@ mod tests {
     fn a_handshake_keeps_url_query_and_headers() {
         let headers: [(&str, &[u8]); 2] = [("host", b"a.example"), ("origin", b"http://b.example")];
         let arrival = Arrival::new(None, false, "/socket.io/?EIO=4&token=a%20b", headers);
-        let handshake = Handshake::new("id", Transport::Polling, arrival);
+        let handshake = Handshake::new("id", Transport::Polling, Revision::V4, arrival);
         assert_eq!(handshake.url(), "/socket.io/?EIO=4&token=a%20b");
         assert_eq!(handshake.query().last(), Some(("token".into(), "a b".into())));
         assert_eq!(handshake.header("host"), Some("a.example"));

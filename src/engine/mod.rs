@@ -36,3 +36,5 @@ pub use polling::{Poll, Post, Reply};
 pub use sessions::{Admission, Candidate, Engine, Request, Routed, Upgrade};
 pub use transport::{CloseReason, Transport};
 pub use websocket::{Duplex, Io, accept};
+
+pub use crate::protocol::engineio::Revision;

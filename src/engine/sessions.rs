@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::protocol::engineio::handshake::{Open, Query, Refusal};
+use crate::protocol::engineio::{
+    Revision,
+    handshake::{Open, Query, Refusal},
+};
 
 use super::{
     Application, Arrival, CloseReason, Config, Counters, Handle, Handshake, Io, Outgoing, Reply, Transport,
@@ -78,6 +81,7 @@ pub enum Routed {
 pub struct Admission {
     engine: Arc<Engine>,
     transport: Transport,
+    revision: Revision,
 }
 
 /// A WebSocket that is welcome, to be answered 101.
@@ -171,12 +175,11 @@ impl Engine {
         if transport != Transport::Polling {
             return Err(Refusal::BadRequest);
         }
-        if !query.is_supported() {
-            return Err(Refusal::UnsupportedProtocol);
-        }
+        self.check_revision(query.revision)?;
         Ok(Routed::Open(Admission {
             engine: self.clone(),
             transport,
+            revision: query.revision,
         }))
     }
 
@@ -196,12 +199,11 @@ impl Engine {
             let handle = self.registry.get(sid).ok_or(Refusal::UnknownSession)?;
             return Ok(Upgrade::Probe(Candidate(handle)));
         }
-        if !query.is_supported() {
-            return Err(Refusal::UnsupportedProtocol);
-        }
+        self.check_revision(query.revision)?;
         Ok(Upgrade::Open(Admission {
             engine: self.clone(),
             transport,
+            revision: query.revision,
         }))
     }
 
@@ -229,8 +231,16 @@ impl Engine {
         named.copied().ok_or(Refusal::UnknownTransport)
     }
 
+    fn check_revision(&self, revision: Revision) -> Result<(), Refusal> {
+        if revision == Revision::V4 || self.shared.config.allow_eio3 {
+            Ok(())
+        } else {
+            Err(Refusal::UnsupportedProtocol)
+        }
+    }
+
     /// Opens a session. Nothing where there is no room.
-    fn open(&self, transport: Transport, arrival: Arrival, wire: Option<Wire>) -> Option<String> {
+    fn open(&self, transport: Transport, revision: Revision, arrival: Arrival, wire: Option<Wire>) -> Option<String> {
         let Config {
             ping_interval,
             ping_timeout,
@@ -264,7 +274,7 @@ impl Engine {
         if wire.is_some() {
             Mailbox::push_own(&handle.0, Outgoing::packet(&open));
         }
-        let handshake = Arc::new(Handshake::new(&id, transport, arrival));
+        let handshake = Arc::new(Handshake::new(&id, transport, revision, arrival));
         let connection = self.application.opened(&handle, &handshake);
         let session = Session::new(Timing::from(&self.shared.config), transport, now());
         let driver = Driver::new(handle.0, session, connection, wire);
@@ -281,7 +291,7 @@ impl Admission {
     /// Opens a session over polling. The answer is its first packet, or 503 where there is no room. Its head may carry a cookie.
     #[must_use]
     pub fn open_polling(self, arrival: Arrival) -> Reply {
-        match self.engine.open(self.transport, arrival, None) {
+        match self.engine.open(self.transport, self.revision, arrival, None) {
             Some(open) => Reply::payload(Bytes::from(open)),
             None => Reply::empty(503),
         }
@@ -292,7 +302,7 @@ impl Admission {
     pub fn open_websocket(self, io: Io, read: &[u8], arrival: Arrival) {
         let wire = Wire::new(io, read, self.engine.shared.config.max_http_buffer_size);
         // Without room the connection has been dropped, which is all there is to say on a WebSocket.
-        drop(gather(|| self.engine.open(self.transport, arrival, Some(wire))));
+        drop(gather(|| self.engine.open(self.transport, self.revision, arrival, Some(wire))));
     }
 
     /// Whether a session would find room now: to refuse a WebSocket with 503 before it is answered 101.

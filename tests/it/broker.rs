@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fanfare::{
     broker::{Denied, MAX_ROOM, MAX_ROOMS, install},
     config::{File, Sources},
-    engine::{Application, Arrival, Connection, Flow, Handle, Handshake, Incoming, Tap, Transport, id::NodeTag},
+    engine::{Application, Arrival, Connection, Flow, Handle, Handshake, Incoming, Revision, Tap, Transport, id::NodeTag},
     hub::{Config, Hub, Io},
 };
 
@@ -43,6 +43,7 @@ impl Client {
         let handshake = Arc::new(Handshake::new(
             handle.id(),
             Transport::WebSocket,
+            Revision::V4,
             Arrival::new(None, false, "/socket.io/?EIO=4", []),
         ));
         let connection = io.hub().opened(&handle, &handshake);

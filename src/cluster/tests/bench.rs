@@ -16,7 +16,7 @@ use fanfare_adapters::{
 
 use crate::{
     cluster::{Cluster, Config, link::lock},
-    engine::{Application as _, Arrival, Connection, Handle, Handshake, Incoming, Tap, Transport, id::NodeTag},
+    engine::{Application as _, Arrival, Connection, Handle, Handshake, Incoming, Revision, Tap, Transport, id::NodeTag},
     hub::{self, Hub, Io},
 };
 
@@ -47,7 +47,12 @@ impl Node {
     /// A client in a namespace of this node.
     pub(super) async fn client(&self, namespace: &str) -> Client {
         let (handle, tap) = Handle::detached();
-        let handshake = Handshake::new(handle.id(), Transport::WebSocket, Arrival::new(None, false, "/socket.io/", []));
+        let handshake = Handshake::new(
+            handle.id(),
+            Transport::WebSocket,
+            Revision::V4,
+            Arrival::new(None, false, "/socket.io/", []),
+        );
         let mut connection = self.hub.opened(&handle, &Arc::new(handshake));
         let connect = if namespace == "/" {
             "0".to_owned()

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{Config, Hub, Io};
-use crate::engine::{Application, Arrival, CloseReason, Connection, Flow, Handle, Handshake, Incoming, Tap, Transport, id::NodeTag};
+use crate::engine::{
+    Application, Arrival, CloseReason, Connection, Flow, Handle, Handshake, Incoming, Revision, Tap, Transport, id::NodeTag,
+};
 
 mod acks;
 mod backpressure;
@@ -28,7 +30,7 @@ impl Peer {
     fn open(io: &Io) -> Self {
         let (handle, tap) = Handle::detached();
         let arrival = Arrival::new(None, false, "/socket.io/?EIO=4", [("host", &b"localhost"[..])]);
-        let handshake = Arc::new(Handshake::new(handle.id(), Transport::WebSocket, arrival));
+        let handshake = Arc::new(Handshake::new(handle.id(), Transport::WebSocket, Revision::V4, arrival));
         let connection = io.hub().opened(&handle, &handshake);
         Self { handle, tap, connection }
     }

@@ -6,11 +6,21 @@ use std::{borrow::Cow, time::Duration};
 use serde::{Serialize, Serializer};
 use url::form_urlencoded;
 
+/// A revision of the Engine.IO protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Revision {
+    /// Revision 3, of Socket.IO 1 and 2: the client sends the pings. A request that does not say `EIO=4` means it.
+    #[default]
+    V3,
+    /// Revision 4, of Socket.IO 3 and later: the server sends the pings.
+    V4,
+}
+
 /// The parameters of a request that mean something to Engine.IO. Of a parameter given twice the last counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query<'a> {
     /// `EIO`: the protocol's revision.
-    pub revision: Option<Cow<'a, str>>,
+    pub revision: Revision,
     /// `transport`: the name of the transport.
     pub transport: Option<Cow<'a, str>>,
     /// `sid`: the session; an empty one counts as none.
@@ -26,7 +36,7 @@ impl<'a> Query<'a> {
         let mut query = Self::default();
         for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
             match &*name {
-                "EIO" => query.revision = Some(value),
+                "EIO" => query.revision = if value == "4" { Revision::V4 } else { Revision::V3 },
                 "transport" => query.transport = Some(value),
                 "sid" => query.sid = (!value.is_empty()).then_some(value),
                 "b64" => query.base64 = !value.is_empty(),
@@ -34,12 +44,6 @@ impl<'a> Query<'a> {
             }
         }
         query
-    }
-
-    /// Whether the client speaks revision 4, the only one spoken here.
-    #[must_use]
-    pub fn is_supported(&self) -> bool {
-        self.revision.as_deref() == Some("4")
     }
 }
 
@@ -82,7 +86,7 @@ pub enum Refusal {
     BadRequest,
     /// The application said no, with this message.
     Forbidden(Cow<'static, str>),
-    /// Another revision of the protocol than 4.
+    /// Revision 3 of the protocol, which is not allowed here.
     UnsupportedProtocol,
 }
 

@@ -1,4 +1,4 @@
-//! The Engine.IO protocol, version 4: packets, polling payloads, and what is said in the handshake.
+//! The Engine.IO protocol, revisions 4 and 3: packets, polling payloads, and what is said in the handshake.
 
 pub mod handshake;
 mod packet;
@@ -6,4 +6,5 @@ pub mod payload;
 #[cfg(test)]
 mod tests;
 
+pub use handshake::Revision;
 pub use packet::{Packet, PacketError, decode_text};

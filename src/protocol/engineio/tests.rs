@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    Packet, PacketError, decode_text,
+    Packet, PacketError, Revision, decode_text,
     handshake::{Open, Query, Refusal},
     payload,
 };
@@ -92,16 +92,17 @@ fn query_takes_the_last_of_duplicates_and_an_empty_sid_for_none() {
     assert_eq!(
         query,
         Query {
-            revision: Some("4".into()),
+            revision: Revision::V4,
             transport: Some("polling".into()),
             sid: Some("b-".into()),
             base64: true
         }
     );
-    assert!(query.is_supported());
     assert_eq!(Query::parse("sid=a&sid=").sid, None);
     assert_eq!(Query::parse(""), Query::default());
-    assert!(!Query::parse("EIO=4&EIO=").is_supported());
+    for raw in ["", "EIO=4&EIO=", "EIO=3", "EIO=04", "EIO=5"] {
+        assert_eq!(Query::parse(raw).revision, Revision::V3, "{raw}");
+    }
 }
 
 #[test]
