@@ -35,6 +35,7 @@ pub use self::{
     gate::Forbidden,
     health::{ReadyConfig, WhenDeaf},
     server::{BuildError, Builder, Server, ServerConfig},
+    transports::engine_router,
 };
 
 /// How a node listens; what it serves stands in [`ServerConfig`].

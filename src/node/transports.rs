@@ -49,6 +49,32 @@ pub(super) fn router(transports: &Arc<Transports>) -> Router {
         .with_state(Arc::clone(transports))
 }
 
+/// Routes for an application of bare Engine.IO sessions, without Socket.IO: the transports of `engine` at and below `path`, and a slash.
+/// Neither cookies nor CORS headers are set, and every client may open a session.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use fanfare::{
+///     engine::{Application, Config, Engine, id::NodeTag},
+///     node::engine_router,
+/// };
+///
+/// # async fn serve(application: Arc<dyn Application>) -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::new(Config::default(), NodeTag::random(), application);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// axum::serve(listener, engine_router("/engine.io", engine)?).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`BuildError::Path`].
+pub fn engine_router(path: &str, engine: Arc<Engine>) -> Result<Router, BuildError> {
+    let path = checked_path(path)?;
+    Ok(router(&Arc::new(Transports::new(path, engine, Gate::default(), None, None))))
+}
+
 async fn serve(State(transports): State<Arc<Transports>>, request: Request) -> Response {
     let Some(cors) = &transports.cors else {
         return transports.answer(request).await;

@@ -1,0 +1,85 @@
+//! The server that real clients are held against: a small application of the library. Its counterpart on the reference is
+//! `reference/server.mjs`; both take the same flags, print `listening http://…` and speak the same events.
+//!
+//! With `--bare` it echoes the messages of bare Engine.IO sessions, as the official suites of that protocol ask for.
+
+mod echo;
+mod stories;
+
+use std::{error::Error, net::Ipv4Addr, sync::Arc, time::Duration};
+
+use clap::Parser;
+use fanfare::{
+    engine::{self, Engine, id::NodeTag},
+    node::{self, Node, ServerConfig},
+};
+use fanfare_adapters::memory::{self, MemoryBus};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+/// How long the end may take.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Parser)]
+struct Flags {
+    /// The port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Where the transports answer
+    #[arg(long, default_value = "/socket.io")]
+    path: String,
+    /// From a pong to the next ping, in milliseconds
+    #[arg(long, default_value_t = 25_000)]
+    ping_interval: u64,
+    /// From a ping to the end of a client that does not answer, in milliseconds
+    #[arg(long, default_value_t = 20_000)]
+    ping_timeout: u64,
+    /// Echo Engine.IO messages, without Socket.IO
+    #[arg(long)]
+    bare: bool,
+}
+
+impl Flags {
+    fn engine(&self) -> engine::Config {
+        engine::Config {
+            ping_interval: Duration::from_millis(self.ping_interval),
+            ping_timeout: Duration::from_millis(self.ping_timeout),
+            ..engine::Config::default()
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let flags = Flags::parse();
+    let mut terminate = signal(SignalKind::terminate())?;
+    if flags.bare {
+        let engine = Engine::new(flags.engine(), NodeTag::random(), Arc::new(echo::Echo));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, flags.port)).await?;
+        println!("listening http://{}", listener.local_addr()?);
+        let router = node::engine_router(&flags.path, engine)?;
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async move { terminate.recv().await.unwrap_or_default() })
+            .await?;
+        return Ok(());
+    }
+    let config = node::Config {
+        listen: (Ipv4Addr::LOCALHOST, flags.port).into(),
+        internal_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        shutdown_grace: GRACE,
+        server: ServerConfig {
+            path: flags.path.clone(),
+            engine: flags.engine(),
+            ..ServerConfig::default()
+        },
+        ..node::Config::default()
+    };
+    let adapter = MemoryBus::new().adapter(memory::Config::default());
+    let node = Node::start_with(config, Arc::new(adapter), stories::register).await?;
+    println!("listening http://{}", node.public_addr());
+    terminate.recv().await;
+    node.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! What the stories of the clients ask of a server, in each of its namespaces.
+
+use fanfare::hub::{Ack, AckError, ConnectError, Data, EmitError, Io, Namespace, Raw, RegisterError, Rejection, Socket};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// What a client may bring as `auth`, or, where its protocol has none, in the query of its first request.
+#[derive(Debug, Deserialize)]
+struct Auth {
+    token: Option<String>,
+}
+
+/// Goes to the client and comes back in its ack: bytes stay bytes in typed values too.
+#[derive(Debug, Deserialize, Serialize)]
+struct Question {
+    text: String,
+    number: f64,
+    bytes: bytes::Bytes,
+}
+
+pub(crate) fn register(io: &Io) -> Result<(), RegisterError> {
+    for name in ["/", "/custom"] {
+        events(&io.of(name))?;
+    }
+    Ok(())
+}
+
+fn events(namespace: &Namespace) -> Result<(), RegisterError> {
+    namespace
+        .with(guard)?
+        .on_connect(greet)?
+        .on("message", message)?
+        .on("message-with-ack", answer)?
+        .on("ask", ask)?
+        .on("join", join)?
+        .on("leave", leave)?
+        .on("say", say)?
+        .on("shout", async |socket: Socket, event: Raw| {
+            socket.broadcast().emit_payload(event.payload().clone());
+        })?
+        .on("announce", async |socket: Socket, event: Raw| {
+            everybody(&socket).all().emit_payload(event.payload().clone());
+        })?
+        .on("kick", async |socket: Socket| socket.disconnect(false))?
+        .on("kick out", async |socket: Socket| socket.disconnect(true))?;
+    Ok(())
+}
+
+/// Guests are welcome, and any token but the wrong one.
+async fn guard(socket: Socket, Data(Auth { token }): Data<Auth>) -> Result<(), ConnectError> {
+    let from_query = || {
+        socket
+            .handshake()
+            .query()
+            .find_map(|(key, value)| (key == "token").then(|| value.into_owned()))
+    };
+    match token.or_else(from_query).as_deref() {
+        Some("wrong") => Err(ConnectError::new("not authorized").with_data(json!({ "code": 401, "hint": ["ask", null] }))),
+        _ => Ok(()),
+    }
+}
+
+/// Tells the client what it gave as `auth`.
+async fn greet(socket: Socket, Data(auth): Data<Value>) -> Result<(), EmitError> {
+    socket.emit("auth", &auth)
+}
+
+async fn message(socket: Socket, event: Raw) -> Result<(), EmitError> {
+    if let Some((_, arguments)) = event.payload().as_event() {
+        socket.emit_payload(&arguments.to_event("message-back")?);
+    }
+    Ok(())
+}
+
+async fn answer(event: Raw, ack: Ack) {
+    ack.send_payload(&event.arguments());
+}
+
+/// Asks the client back; its answer is the answer.
+async fn ask(socket: Socket, Data(question): Data<Question>, ack: Ack) -> Result<(), AckError> {
+    let answer: Question = socket.emit_with_ack("question", &question).await?;
+    Ok(ack.send(&answer)?)
+}
+
+async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {
+    socket.join(room);
+    ack.send(&())
+}
+
+async fn leave(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {
+    socket.leave(room);
+    ack.send(&())
+}
+
+/// To the others in the room that the first argument names.
+async fn say(socket: Socket, event: Raw) -> Result<(), Rejection> {
+    let room: String = event.arg(0)?;
+    socket.to(room).emit_payload(event.payload().clone());
+    Ok(())
+}
+
+/// The namespace of a socket, whole.
+fn everybody(socket: &Socket) -> Namespace {
+    socket.io().of(socket.namespace())
+}
