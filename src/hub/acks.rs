@@ -33,7 +33,7 @@ impl<T> AckRequest<T> {
     /// Emits the event.
     pub(super) fn new(socket: &Arc<socket::Core>, event: Result<Payload, EmitError>) -> Self {
         let pending = event.map_err(AckError::from).and_then(|payload| {
-            let (id, answer) = socket.ask(&payload).ok_or(AckError::Disconnected)?;
+            let (id, answer) = socket.ask(&payload)?;
             Ok(Pending {
                 socket: Arc::clone(socket),
                 id,

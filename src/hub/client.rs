@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     engine::{CloseReason, Connection, Flow, Handle, Handshake, Incoming},
-    protocol::socketio::{Assembled, Assembler, Kind, Packet},
+    protocol::socketio::{Assembled, Assembler, Kind, Message, Packet},
 };
 
 /// The hub's end of a session, owned by the session's driver.
@@ -53,7 +53,7 @@ impl Client {
         Self {
             hub,
             peer: Arc::new(Peer::new(session.clone(), Arc::clone(handshake), intake)),
-            assembler: Assembler::new(config.limits),
+            assembler: Assembler::new(),
             sockets: SmallVec::new(),
             deadline: Some(now() + config.connect_timeout),
             late: None,
@@ -128,7 +128,7 @@ impl Client {
 
     fn refuse(&self, namespace: &str, message: &str) -> Flow {
         self.shared.counters.connects_refused.increment();
-        refusal(&self.peer, namespace, &ConnectError::new(message));
+        refusal(&self.shared, &self.peer, namespace, &ConnectError::new(message));
         Flow::Continue
     }
 
@@ -168,10 +168,12 @@ struct Violation;
 
 impl Connection for Client {
     fn message(&mut self, message: Incoming<'_>) -> Flow {
-        let assembled = match message {
-            Incoming::Text(text) => self.assembler.text(text),
-            Incoming::Binary(bytes) => self.assembler.binary(bytes),
+        let message = match message {
+            Incoming::Text(text) => Message::Text(text),
+            Incoming::Binary(bytes) => Message::Binary(bytes),
         };
+        let config = &self.shared.config;
+        let assembled = self.assembler.take(message, &*config.parser, &config.limits);
         self.late = self.assembler.is_pending().then(|| now() + self.shared.config.attachment_timeout);
         let outcome = match assembled {
             Ok(None) => return Flow::Continue,

@@ -1,8 +1,8 @@
 //! The hub's settings.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::protocol::socketio::Limits;
+use crate::protocol::socketio::{JsonParser, Limits, Parser};
 
 /// Settings of a [`Hub`](super::Hub).
 #[derive(Debug, Clone)]
@@ -13,6 +13,9 @@ pub struct Config {
     pub ack_timeout: Duration,
     /// How many namespaces one connection may join; further ones are refused. Default: 32.
     pub max_namespaces: usize,
+    /// How packets are carried; clients must use the same one, and so must all nodes of a cluster. Default: [`JsonParser`], the stock
+    /// client's.
+    pub parser: Arc<dyn Parser>,
     /// Bounds on a client's packets.
     pub limits: Limits,
     /// How many events of one connection may wait for its handlers before it is no longer read from. Default: 256.
@@ -34,6 +37,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(45),
             ack_timeout: Duration::from_secs(10),
             max_namespaces: 32,
+            parser: Arc::new(JsonParser),
             limits: Limits::default(),
             queue_events: 256,
             queue_bytes: 1 << 20,

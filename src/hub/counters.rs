@@ -29,6 +29,8 @@ counters! {
         overflows,
         /// Messages dropped because the socket was not connected.
         unconnected_dropped,
+        /// Packets dropped for all their recipients because the parser could not encode them.
+        unencodable,
         /// Acks received from clients that somebody waited for.
         acks_in,
         /// Acks received from clients that nobody waited for: unknown, repeated or too late.

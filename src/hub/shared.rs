@@ -10,11 +10,15 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use tokio::runtime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Config, Counters, handlers::States};
-use crate::engine::gather;
+use crate::{
+    engine::{Outgoing, gather},
+    protocol::socketio::{Encoded, Packet, Unencodable},
+};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -95,6 +99,19 @@ impl Shared {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// The one message that all recipients of a packet share. What cannot be encoded is counted here.
+    pub(super) fn encode(&self, packet: &Packet<'_>, attachments: &[Bytes]) -> Result<Outgoing, Unencodable> {
+        match self.config.parser.encode(packet, attachments) {
+            Ok(Encoded::Text { head, body, attachments }) => Ok(Outgoing::new(&[&head, &body], &attachments)),
+            Ok(Encoded::Binary(message)) => Ok(Outgoing::binary(&message)),
+            Err(error) => {
+                self.counters.unencodable.increment();
+                tracing::warn!(kind = ?packet.kind, namespace = %packet.namespace, %error, "a packet is not sent");
+                Err(error)
+            }
+        }
     }
 
     pub(super) fn cancel(&self) {

@@ -1,6 +1,7 @@
 //! A namespace as the hub keeps it: its sockets on this node, and what is done to them.
 
 use std::{
+    borrow::Cow,
     collections::hash_map::RandomState,
     hash::BuildHasher,
     sync::{
@@ -19,7 +20,7 @@ use crate::{
         shared::{Shared, lock},
         socket,
     },
-    protocol::socketio::{Kind, Payload, text},
+    protocol::socketio::{Kind, Packet, Payload, Unencodable},
 };
 
 #[derive(Debug)]
@@ -76,9 +77,10 @@ impl Core {
         let mut meant = 0;
         for shard in &self.shards {
             lock(shard).select(&target.rooms, &target.except, |_, member| {
-                let message = message.get_or_insert_with(|| self.event(payload, None));
-                tally.add(push(&member.handle, message, volatile));
                 meant += 1;
+                if let Ok(message) = message.get_or_insert_with(|| self.event(payload, None)) {
+                    tally.add(push(&member.handle, message, volatile));
+                }
             });
         }
         tally.count(&self.shared.counters);
@@ -146,18 +148,24 @@ impl Core {
     }
 
     /// The message of an event.
-    pub(in crate::hub) fn event(&self, payload: &Payload, ack: Option<u64>) -> Outgoing {
+    pub(in crate::hub) fn event(&self, payload: &Payload, ack: Option<u64>) -> Result<Outgoing, Unencodable> {
         self.message(Kind::Event, ack, payload)
     }
 
     /// The message of an answer.
-    pub(in crate::hub) fn ack(&self, payload: &Payload, id: u64) -> Outgoing {
+    pub(in crate::hub) fn ack(&self, payload: &Payload, id: u64) -> Result<Outgoing, Unencodable> {
         self.message(Kind::Ack, Some(id), payload)
     }
 
-    fn message(&self, kind: Kind, id: Option<u64>, payload: &Payload) -> Outgoing {
-        let head = text::head(kind, &self.name, id, payload.attachments().len());
-        Outgoing::new(&[&head, payload.json()], payload.attachments())
+    fn message(&self, kind: Kind, id: Option<u64>, payload: &Payload) -> Result<Outgoing, Unencodable> {
+        let packet = Packet {
+            kind,
+            namespace: Cow::Borrowed(&self.name),
+            id,
+            attachments: payload.attachments().len(),
+            data: Some(Cow::Borrowed(payload.json())),
+        };
+        self.shared.encode(&packet, payload.attachments())
     }
 
     pub(in crate::hub) fn next_ack(&self) -> u64 {

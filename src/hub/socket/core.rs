@@ -8,9 +8,9 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    engine::Outgoing,
+    engine::{CloseReason, Outgoing},
     hub::{
-        ConnectError, DisconnectReason, Room,
+        AckError, ConnectError, DisconnectReason, EmitError, Room,
         handlers::{Bound, OnEvent},
         intake::OVERHEAD,
         lane::{self, Job, Lane, Queued},
@@ -19,7 +19,7 @@ use crate::{
         peer::Peer,
         shared::{Shared, lock},
     },
-    protocol::socketio::{Kind, Payload, text},
+    protocol::socketio::{Kind, Packet, Payload},
 };
 
 #[derive(Debug)]
@@ -98,8 +98,13 @@ impl Core {
     /// Everybody agreed: answers the CONNECT packet and takes the socket into the namespace. Nothing happens if the connection has
     /// ended meanwhile.
     pub(in crate::hub) fn connect(self: &Arc<Self>) {
-        let head = text::head(Kind::Connect, &self.namespace.name, None, 0);
-        let answer = Outgoing::new(&[&head, "{\"sid\":\"", &self.id, "\"}"], &[]);
+        let json = format!(r#"{{"sid":"{}"}}"#, self.id);
+        let answer = self
+            .shared()
+            .encode(&Packet::new(Kind::Connect, &self.namespace.name, Some(&json)), &[]);
+        let Ok(answer) = answer else {
+            return self.refuse(&ConnectError::new("internal error"));
+        };
         let handler = self.namespace.handlers(|table| table.connect.clone());
         let mut state = lock(&self.state);
         let Phase::Connecting { rooms } = &state.phase else { return };
@@ -124,7 +129,7 @@ impl Core {
             return;
         }
         // The packet first: once refused, the next CONNECT of the client may be answered.
-        refusal(&self.peer, &self.namespace.name, error);
+        refusal(self.shared(), &self.peer, &self.namespace.name, error);
         state.phase = Phase::Refused;
         drop(state);
         self.shared().counters.connects_refused.increment();
@@ -145,22 +150,22 @@ impl Core {
         tally.count(counters);
     }
 
-    /// Sends an event that asks for an answer. Gives its id and where the answer comes; nothing when the socket is not connected.
+    /// Sends an event that asks for an answer. Gives its id and where the answer comes; an error when the socket is not connected.
     /// Whoever gets it calls [`Core::forget`] when it no longer waits.
-    pub(in crate::hub) fn ask(&self, payload: &Payload) -> Option<(u64, oneshot::Receiver<Payload>)> {
+    pub(in crate::hub) fn ask(&self, payload: &Payload) -> Result<(u64, oneshot::Receiver<Payload>), AckError> {
         let id = self.namespace.next_ack();
-        let message = self.namespace.event(payload, Some(id));
+        let message = self.namespace.event(payload, Some(id)).map_err(EmitError::from)?;
         let (sender, answer) = oneshot::channel();
         {
             let mut state = lock(&self.state);
             if !matches!(state.phase, Phase::Connected { .. }) {
-                return None;
+                return Err(AckError::Disconnected);
             }
             state.acks.insert(id, sender);
         }
         self.peer.intake.expect();
         self.send(&message, false);
-        Some((id, answer))
+        Ok((id, answer))
     }
 
     /// An answer is no longer waited for.
@@ -213,8 +218,14 @@ impl Core {
 
     /// The server disconnects the socket, and tells the client.
     pub(in crate::hub) fn disconnect(self: &Arc<Self>) {
-        let head = text::head(Kind::Disconnect, &self.namespace.name, None, 0);
-        self.finish(DisconnectReason::ServerNamespaceDisconnect, Some(&Outgoing::new(&[&head], &[])));
+        let farewell = self
+            .shared()
+            .encode(&Packet::new(Kind::Disconnect, &self.namespace.name, None), &[]);
+        match farewell {
+            Ok(farewell) => self.finish(DisconnectReason::ServerNamespaceDisconnect, Some(&farewell)),
+            // A client that cannot be told must not go on as if nothing had happened.
+            Err(_) => self.peer.handle.close(CloseReason::ForcedServerClose),
+        }
     }
 
     /// The socket ends: it leaves its rooms and its acks resolve at once; the disconnect handler runs after what was received before.
@@ -283,9 +294,10 @@ impl Core {
 }
 
 /// Sends CONNECT_ERROR (Socket.IO protocol v5, Connection to a namespace).
-pub(in crate::hub) fn refusal(peer: &Peer, namespace: &str, error: &ConnectError) {
-    let head = text::head(Kind::ConnectError, namespace, None, 0);
+pub(in crate::hub) fn refusal(shared: &Shared, peer: &Peer, namespace: &str, error: &ConnectError) {
     // Text and JSON values only, which cannot fail.
     let json = serde_json::to_string(error).unwrap_or_else(|_| r#"{"message":"refused"}"#.into());
-    let _: crate::engine::Pushed = peer.handle.push(&Outgoing::new(&[&head, &json], &[]));
+    if let Ok(message) = shared.encode(&Packet::new(Kind::ConnectError, namespace, Some(&json)), &[]) {
+        let _: crate::engine::Pushed = peer.handle.push(&message);
+    }
 }

@@ -88,13 +88,16 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: the name is reserved, or the arguments cannot be encoded.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.emit_payload(&Payload::event(event, args)?);
+        self.core
+            .send(&self.core.namespace.event(&Payload::event(event, args)?, None)?, false);
         Ok(())
     }
 
-    /// Sends an event that is encoded already.
+    /// Sends an event that is encoded already. What the parser cannot encode is dropped and counted.
     pub fn emit_payload(&self, event: &Payload) {
-        self.core.send(&self.core.namespace.event(event, None), false);
+        if let Ok(message) = self.core.namespace.event(event, None) {
+            self.core.send(&message, false);
+        }
     }
 
     /// Sends the event `message`.
@@ -202,7 +205,9 @@ impl Socket {
     }
 
     pub(super) fn answer(&self, id: u64, args: &Payload) {
-        self.core.send(&self.core.namespace.ack(args, id), false);
+        if let Ok(message) = self.core.namespace.ack(args, id) {
+            self.core.send(&message, false);
+        }
     }
 }
 
@@ -225,7 +230,7 @@ impl Volatile<'_> {
     pub fn emit<T: Serialize + ?Sized>(self, event: &str, args: &T) -> Result<(), EmitError> {
         let payload = Payload::event(event, args)?;
         let Self(Socket { core, .. }) = self;
-        core.send(&core.namespace.event(&payload, None), true);
+        core.send(&core.namespace.event(&payload, None)?, true);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod connect;
 mod disconnect;
 mod flush;
 mod handlers;
+mod parser;
 mod sessions;
 
 /// A client at the other end of a session.

@@ -1,14 +1,18 @@
-//! The Socket.IO protocol, version 5: packets, their text form, binary attachments, and typed values.
+//! The Socket.IO protocol, version 5: packets, the parsers that carry them, binary attachments, and typed values.
 
 pub mod assembler;
 mod json;
+mod json_parser;
 mod packet;
+mod parser;
 #[cfg(test)]
 mod tests;
 pub mod text;
 pub mod value;
 
 pub use assembler::{Assembled, Assembler};
+pub use json_parser::JsonParser;
 pub use packet::{DecodeError, Kind, Limits, Packet, RESERVED_EVENTS, is_reserved};
+pub use parser::{Decoded, Encoded, Message, Parser, Pending, Unencodable};
 pub use text::event_name;
 pub use value::{ArgumentError, Arguments, Attachments, EncodeError, Payload};

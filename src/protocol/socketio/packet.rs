@@ -73,7 +73,22 @@ pub struct Packet<'a> {
     pub data: Option<Cow<'a, str>>,
 }
 
-impl Packet<'_> {
+impl<'a> Packet<'a> {
+    /// A packet without id and attachments.
+    #[must_use]
+    pub const fn new(kind: Kind, namespace: &'a str, data: Option<&'a str>) -> Self {
+        Self {
+            kind,
+            namespace: Cow::Borrowed(namespace),
+            id: None,
+            attachments: 0,
+            data: match data {
+                Some(data) => Some(Cow::Borrowed(data)),
+                None => None,
+            },
+        }
+    }
+
     /// The same packet, borrowing nothing.
     #[must_use]
     pub fn into_owned(self) -> Packet<'static> {
@@ -138,4 +153,7 @@ pub enum DecodeError {
     /// A binary message that no packet announced.
     #[error("binary message that no packet announced")]
     UnexpectedBinary,
+    /// What a parser other than the default one has to say.
+    #[error("{0}")]
+    Foreign(Cow<'static, str>),
 }

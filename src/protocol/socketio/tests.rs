@@ -23,6 +23,33 @@ const LIMITS: Limits = Limits {
     max_bytes: 1_000_000,
 };
 
+/// The default parser on one connection.
+struct Connection {
+    assembler: Assembler,
+    limits: Limits,
+}
+
+impl Connection {
+    fn new(limits: Limits) -> Self {
+        Self {
+            assembler: Assembler::new(),
+            limits,
+        }
+    }
+
+    fn text<'a>(&mut self, text: &'a str) -> Result<Option<Assembled<'a>>, DecodeError> {
+        self.assembler.take(Message::Text(text), &JsonParser, &self.limits)
+    }
+
+    fn binary(&mut self, data: Bytes) -> Result<Option<Assembled<'static>>, DecodeError> {
+        self.assembler.take(Message::Binary(data), &JsonParser, &self.limits)
+    }
+
+    fn is_pending(&self) -> bool {
+        self.assembler.is_pending()
+    }
+}
+
 fn decode(text: &str) -> Result<Packet<'_>, DecodeError> {
     text::decode(text, &LIMITS)
 }
@@ -232,9 +259,9 @@ fn event_name_splits_the_array() {
 
 #[test]
 fn assembler_waits_for_attachments_and_forgets_after_errors() {
-    let mut assembler = Assembler::new(LIMITS);
+    let mut assembler = Connection::new(LIMITS);
     let text = r#"52-["bin",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#;
-    let event = |assembler: &mut Assembler| assembler.text(r#"2["x"]"#).map(|assembled| assembled.is_some());
+    let event = |assembler: &mut Connection| assembler.text(r#"2["x"]"#).map(|assembled| assembled.is_some());
     assert_eq!(assembler.text(text), Ok(None));
     assert_eq!(assembler.binary("one".into()), Ok(None));
     assert!(assembler.is_pending());
@@ -263,7 +290,7 @@ fn assembler_waits_for_attachments_and_forgets_after_errors() {
 #[test]
 fn assembler_bounds_text_and_attachments_together() {
     let text = r#"52-["x"]"#;
-    let mut assembler = Assembler::new(Limits {
+    let mut assembler = Connection::new(Limits {
         max_bytes: text.len() + 10,
         ..LIMITS
     });
@@ -398,7 +425,7 @@ fn wire() -> impl Strategy<Value = (String, Vec<Bytes>)> {
 
 /// Runs messages through an assembler, and everything that comes out of it through the decoders of values.
 fn digest(messages: impl IntoIterator<Item = Result<String, Bytes>>) -> usize {
-    let mut assembler = Assembler::new(Limits {
+    let mut assembler = Connection::new(Limits {
         max_attachments: 1000,
         ..LIMITS
     });
@@ -445,7 +472,7 @@ proptest! {
         prop_assert_eq!(payload.attachments().len(), trees.iter().map(Tree::count_binary).sum::<usize>());
 
         let text = text::head(Kind::Event, "/chat", id, payload.attachments().len()) + payload.json();
-        let mut assembler = Assembler::new(Limits { max_attachments: 1000, ..LIMITS });
+        let mut assembler = Connection::new(Limits { max_attachments: 1000, ..LIMITS });
         let mut assembled = assembler.text(&text).unwrap();
         for attachment in payload.attachments() {
             prop_assert_eq!(assembled, None);

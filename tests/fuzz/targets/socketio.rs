@@ -5,7 +5,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use fanfare::protocol::socketio::{Assembler, Kind, Limits, text};
+use fanfare::protocol::socketio::{Assembler, JsonParser, Kind, Limits, Message, text};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -13,13 +13,15 @@ fuzz_target!(|input: &[u8]| {
         max_bytes: 4096,
         ..Limits::default()
     };
-    let mut assembler = Assembler::new(limits);
+    let mut assembler = Assembler::new();
     for message in input.split(|byte| *byte == 0x1e) {
-        let assembled = match std::str::from_utf8(message) {
-            Ok(text) => assembler.text(text),
-            Err(_) => assembler.binary(Bytes::copy_from_slice(message)),
+        let message = match std::str::from_utf8(message) {
+            Ok(text) => Message::Text(text),
+            Err(_) => Message::Binary(Bytes::copy_from_slice(message)),
         };
-        let Ok(Some(assembled)) = assembled else { continue };
+        let Ok(Some(assembled)) = assembler.take(message, &JsonParser, &limits) else {
+            continue;
+        };
         let packet = assembled.packet.clone();
         // The canonical text can be longer, by the comma behind a namespace.
         let generous = Limits {

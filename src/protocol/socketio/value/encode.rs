@@ -14,7 +14,7 @@ use serde_json::ser::Formatter;
 
 use super::{Attachments, Payload};
 use crate::protocol::socketio::{
-    is_reserved,
+    Unencodable, is_reserved,
     json::{self, Flaw, Rules},
 };
 
@@ -31,6 +31,9 @@ pub enum EncodeError {
     /// over it.
     #[error("arguments contain the placeholder of an attachment that is not there")]
     Placeholder,
+    /// The hub's parser has no form for the packet.
+    #[error(transparent)]
+    Parser(#[from] Unencodable),
 }
 
 /// An event: `["name",…]`.

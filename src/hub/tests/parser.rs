@@ -1,0 +1,175 @@
+//! A hub with a parser of the application's own: whatever it sends and reads goes through it.
+
+use std::{borrow::Cow, str};
+
+use super::*;
+use crate::{
+    hub::{Ack, AckError, ConnectError, Data, EmitError, Socket},
+    protocol::socketio::{
+        Assembled, Attachments, DecodeError, Decoded, Encoded, Limits, Message, Packet, Parser, Pending, Unencodable, text,
+    },
+};
+
+/// The default parser's text, reversed, in binary messages; an event called `long` is continued in a second message. Cannot encode
+/// attachments.
+#[derive(Debug)]
+struct Mirror;
+
+impl Parser for Mirror {
+    fn encode<'a>(&self, packet: &'a Packet<'_>, _: &'a [Bytes]) -> Result<Encoded<'a>, Unencodable> {
+        if packet.attachments > 0 {
+            return Err(Unencodable(Cow::Borrowed("a mirror shows no attachments")));
+        }
+        Ok(Encoded::Binary(text::encode(packet).bytes().rev().collect()))
+    }
+
+    fn decode<'a>(&self, message: Message<'a>, limits: &Limits) -> Result<Decoded<'a>, DecodeError> {
+        let text = mirrored(message)?;
+        if text == "long" {
+            return Ok(Decoded::Pending(Box::new(Long)));
+        }
+        let packet = text::decode(&text, limits)?.into_owned();
+        Ok(Decoded::Packet(Assembled {
+            packet,
+            attachments: Attachments::new(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Long;
+
+impl Pending for Long {
+    fn proceed(self: Box<Self>, message: Message<'_>, limits: &Limits) -> Result<Decoded<'static>, DecodeError> {
+        let text = mirrored(message)?;
+        let packet = text::decode(&text, limits)?.into_owned();
+        Ok(Decoded::Packet(Assembled {
+            packet,
+            attachments: Attachments::new(),
+        }))
+    }
+}
+
+fn mirrored(message: Message<'_>) -> Result<String, DecodeError> {
+    let Message::Binary(bytes) = message else {
+        return Err(DecodeError::Foreign(Cow::Borrowed("a text message")));
+    };
+    String::from_utf8(bytes.iter().rev().copied().collect()).map_err(|_| DecodeError::Foreign(Cow::Borrowed("not UTF-8")))
+}
+
+fn mirrors() -> Io {
+    server_with(Config {
+        parser: Arc::new(Mirror),
+        ..Config::default()
+    })
+}
+
+fn send(peer: &mut Peer, text: &str) -> Flow {
+    peer.connection.message(Incoming::Binary(text.bytes().rev().collect()))
+}
+
+/// What came, un-mirrored; a text message would come as such, in front.
+fn got(peer: &Peer) -> Vec<String> {
+    let frames = peer.tap.frames().into_iter();
+    frames
+        .map(|(text, attachments)| {
+            text + &attachments
+                .iter()
+                .flat_map(|bytes| bytes.iter().rev())
+                .map(|byte| char::from(*byte))
+                .collect::<String>()
+        })
+        .collect()
+}
+
+fn joined(io: &Io) -> Peer {
+    let mut peer = Peer::open(io);
+    assert_eq!(send(&mut peer, "0"), Flow::Continue);
+    assert!(matches!(&got(&peer)[..], [answer] if answer.starts_with(r#"0{"sid":""#)));
+    peer
+}
+
+#[tokio::test]
+async fn every_packet_goes_through_the_parser() {
+    let io = mirrors();
+    io.of("/")
+        .on("double", async |Data(number): Data<u32>, ack: Ack| ack.send(&(number * 2)))
+        .unwrap();
+    io.of("/closed").with(async || Err::<(), _>(ConnectError::new("no"))).unwrap();
+    let (mut one, other) = (joined(&io), joined(&io));
+    assert_eq!(send(&mut one, r#"27["double",21]"#), Flow::Continue);
+    quiet(&io).await;
+    assert_eq!(got(&one), ["37[42]"]);
+    assert_eq!(send(&mut one, "0/closed"), Flow::Continue);
+    assert_eq!(send(&mut one, "0/nowhere"), Flow::Continue);
+    quiet(&io).await;
+    let mut refusals = got(&one);
+    refusals.sort();
+    assert_eq!(
+        refusals,
+        [r#"4/closed,{"message":"no"}"#, r#"4/nowhere,{"message":"Invalid namespace"}"#]
+    );
+
+    io.emit("all", &(1, "x")).unwrap();
+    assert_eq!(got(&one), [r#"2["all",1,"x"]"#]);
+    assert_eq!(got(&other), [r#"2["all",1,"x"]"#]);
+    io.disconnect_sockets(false);
+    assert_eq!(got(&other), ["1"]);
+}
+
+#[tokio::test]
+async fn a_packet_may_take_several_messages_and_must_come_in_time() {
+    let io = mirrors();
+    io.of("/")
+        .on("double", async |Data(number): Data<u32>, ack: Ack| ack.send(&(number * 2)))
+        .unwrap();
+    let mut peer = joined(&io);
+    assert_eq!(send(&mut peer, "long"), Flow::Continue);
+    assert!(peer.connection.deadline().is_some(), "what waits is not waited for endlessly");
+    assert_eq!(send(&mut peer, r#"21["double",1]"#), Flow::Continue);
+    assert!(peer.connection.deadline().is_none());
+    quiet(&io).await;
+    assert_eq!(got(&peer), ["31[2]"]);
+}
+
+#[tokio::test]
+async fn what_the_parser_does_not_take_closes_the_connection() {
+    let io = mirrors();
+    for message in [
+        Incoming::Text("0"),
+        Incoming::Binary(Bytes::from_static(b"\xff")),
+        Incoming::Binary(Bytes::from_static(b"[")),
+    ] {
+        let mut peer = joined(&io);
+        assert_eq!(peer.connection.message(message), Flow::Close(CloseReason::ForcedClose));
+    }
+    assert_eq!(io.hub().counters().protocol_errors.get(), 3);
+}
+
+#[tokio::test]
+async fn what_the_parser_cannot_encode_is_dropped_and_counted() {
+    let io = mirrors();
+    let (sockets, mut connected) = tokio::sync::mpsc::channel(2);
+    io.of("/")
+        .on_connect(move |socket: Socket| {
+            let sockets = sockets.clone();
+            async move { sockets.send(socket).await }
+        })
+        .unwrap();
+    let (peer, _other) = (joined(&io), joined(&io));
+    let socket = connected.recv().await.unwrap();
+    let bytes = Bytes::from_static(b"x");
+    assert!(matches!(socket.emit("e", &bytes), Err(EmitError::Parser(_))));
+    assert!(matches!(
+        socket.emit_with_ack::<()>("e", &bytes).await,
+        Err(AckError::Emit(EmitError::Parser(_)))
+    ));
+    io.emit("e", &bytes).unwrap();
+    assert_eq!(
+        io.hub().counters().unencodable.get(),
+        3,
+        "once for each packet, not for each recipient"
+    );
+    assert!(got(&peer).is_empty());
+    assert_eq!(io.hub().counters().messages_out.get(), 0);
+}
