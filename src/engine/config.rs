@@ -26,6 +26,8 @@ pub struct Config {
     pub allow_upgrades: bool,
     /// Whether clients of Socket.IO 1 and 2 are served, which speak revision 3 of Engine.IO. Without it they are refused with code 5.
     pub allow_eio3: bool,
+    /// A text message that every session gets right behind its `open` packet, in the same payload over polling.
+    pub initial_packet: Option<String>,
     /// How long a peer may take none of the bytes that wait for it before its connection is reset.
     pub write_timeout: Duration,
     /// How long an application may keep a session paused before the session is closed with `transport error`.
@@ -50,6 +52,7 @@ impl Default for Config {
             transports: vec![Transport::Polling, Transport::WebSocket],
             allow_upgrades: true,
             allow_eio3: false,
+            initial_packet: None,
             write_timeout: Duration::from_secs(20),
             pause_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(30),

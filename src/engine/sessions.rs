@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::protocol::engineio::{
@@ -23,7 +23,7 @@ use super::{
     flusher::{Shared, gather},
     id::{NodeTag, new_id},
     mailbox::{Line, Mailbox},
-    polling::{Poll, Post},
+    polling::{Answer, Poll, Post},
     registry::Registry,
     session::{Session, Timing},
     websocket::Wire,
@@ -239,13 +239,14 @@ impl Engine {
         }
     }
 
-    /// Opens a session. Nothing where there is no room.
-    fn open(&self, transport: Transport, revision: Revision, arrival: Arrival, wire: Option<Wire>) -> Option<String> {
+    /// Opens a session, and answers its first packets, which a WebSocket has in its outbox already. Nothing where there is no room.
+    fn open(&self, transport: Transport, revision: Revision, arrival: Arrival, wire: Option<Wire>) -> Option<SmallVec<[Outgoing; 2]>> {
         let Config {
             ping_interval,
             ping_timeout,
             max_http_buffer_size,
             allow_upgrades,
+            initial_packet,
             transports,
             ..
         } = &self.shared.config;
@@ -270,9 +271,12 @@ impl Engine {
             ping_timeout: *ping_timeout,
             max_payload: *max_http_buffer_size as u64,
         };
-        let open = format!("0{}", open.json());
+        let mut first: SmallVec<[Outgoing; 2]> = smallvec![Outgoing::packet(&format!("0{}", open.json()))];
+        first.extend(initial_packet.as_deref().map(|text| Outgoing::new(&[text], &[])));
         if wire.is_some() {
-            Mailbox::push_own(&handle.0, Outgoing::packet(&open));
+            for packet in &first {
+                Mailbox::push_own(&handle.0, packet.clone());
+            }
         }
         let handshake = Arc::new(Handshake::new(&id, transport, revision, arrival));
         let connection = self.application.opened(&handle, &handshake);
@@ -283,7 +287,7 @@ impl Engine {
             registry.remove(&mailbox.id);
             shared.counters.count_closed(reason);
         }));
-        Some(open)
+        Some(first)
     }
 }
 
@@ -292,7 +296,7 @@ impl Admission {
     #[must_use]
     pub fn open_polling(self, arrival: Arrival) -> Reply {
         match self.engine.open(self.transport, self.revision, arrival, None) {
-            Some(open) => Reply::payload(Bytes::from(open)),
+            Some(first) => Reply::payload(Answer::of(&first)),
             None => Reply::empty(503),
         }
     }

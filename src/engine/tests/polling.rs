@@ -64,6 +64,41 @@ async fn messages_are_echoed_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_initial_packet_follows_the_open_packet_on_both_transports() {
+    let mut bench = Bench::new(Config {
+        initial_packet: Some("welcome".into()),
+        ..Config::default()
+    });
+    let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
+        panic!("no handshake")
+    };
+    let reply = admission.open_polling(arrival());
+    let (open, initial) = body(&reply).split_once('\x1e').unwrap();
+    assert!(open.starts_with("0{") && open.ends_with('}'), "{open}");
+    assert_eq!(initial, "4welcome");
+    let _polling = bench.opened().await;
+    let (_, mut client) = bench.pipe().await;
+    assert_eq!(next_text(&mut client).await, "4welcome");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_may_be_compressed_if_one_of_its_messages_may() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let message = Outgoing::new(&["a"], &[]);
+    let plain = message.clone().uncompressed();
+    for (messages, compress) in [(&[&plain, &plain][..], false), (&[&plain, &message], true), (&[&message], true)] {
+        for message in messages {
+            session.push(message);
+        }
+        let reply = bench.get(&query).await;
+        assert_eq!((reply.compress, body(&reply).len()), (compress, 3 * messages.len() - 1));
+    }
+    // A heartbeat is not worth it.
+    assert!(!bench.get(&query).await.compress);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_payload_is_taken_up_to_its_first_bad_packet() {
     let mut bench = Bench::new(Config::default());
     let (_, query) = bench.poll_open().await;
