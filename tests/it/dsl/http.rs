@@ -20,8 +20,13 @@ pub(crate) struct Answer {
 impl Answer {
     /// The value of the first header of this name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        headers.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+        self.headers(name).next()
+    }
+
+    /// The values of all headers of this name.
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        let headers = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        headers.filter_map(move |(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
     }
 
     /// The body as text.
