@@ -90,6 +90,7 @@ impl Config {
                         grace: ready.grace,
                         when_deaf: ready.when_deaf,
                     },
+                    ..node::ServerConfig::default()
                 },
                 ..node::Config::default()
             },

@@ -16,6 +16,7 @@ use super::{
     CloseReason, Outgoing, Pushed,
     flusher::{self, Shared},
     outbox::{Batch, Limits, Outbox},
+    polling::Answer,
     websocket::Wire,
 };
 
@@ -41,7 +42,7 @@ pub(super) struct State {
     /// The driver, while it sleeps.
     waker: Option<Waker>,
     /// The poll that waits for an answer. Its receiver is the HTTP request.
-    pub(super) poll: Option<oneshot::Sender<Bytes>>,
+    pub(super) poll: Option<oneshot::Sender<Answer>>,
     /// A POST is under way, from its head to its answer: the HTTP request has the receiver, and learns from it when the session ends.
     pub(super) posting: Option<oneshot::Sender<()>>,
     pub(super) mail: Option<Box<Mail>>,
@@ -196,7 +197,7 @@ impl Mailbox {
     }
 
     /// Parks a poll. Answers whether another is parked already, which is a violation.
-    pub(super) fn park(&self, answer: oneshot::Sender<Bytes>) -> Result<bool, Refusal> {
+    pub(super) fn park(&self, answer: oneshot::Sender<Answer>) -> Result<bool, Refusal> {
         let mut state = self.lock();
         state.check_polled()?;
         let overlaps = state.poll.is_some();
@@ -278,7 +279,7 @@ impl Mailbox {
     }
 
     /// The session's transport is a WebSocket from now on, over which what waits is sent. Hands out the poll that still waits.
-    pub(super) fn switch(this: &Arc<Self>, tcp: Option<Arc<TcpStream>>) -> Option<oneshot::Sender<Bytes>> {
+    pub(super) fn switch(this: &Arc<Self>, tcp: Option<Arc<TcpStream>>) -> Option<oneshot::Sender<Answer>> {
         let mut state = this.lock();
         state.line = tcp.map_or(Line::Boxed, Line::Tcp);
         let rouse = if state.outbox.is_empty() { Rouse::Nobody } else { state.rouse() };
@@ -296,7 +297,7 @@ impl Mailbox {
 
     /// The session is over: nobody pushes, polls or asks any more. Hands out the poll that waits, and what is to be dropped; with that a
     /// POST under way learns of it.
-    pub(super) fn end(&self) -> (Option<oneshot::Sender<Bytes>>, impl Sized + use<>) {
+    pub(super) fn end(&self) -> (Option<oneshot::Sender<Answer>>, impl Sized + use<>) {
         let mut state = self.lock();
         state.phase = Phase::Ended;
         (state.poll.take(), (state.outbox.discard(), state.mail.take(), state.posting.take()))

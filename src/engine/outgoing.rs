@@ -20,7 +20,7 @@ use crate::protocol::{
 #[derive(Debug, Clone)]
 pub struct Outgoing(Arc<Message>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Message {
     /// Every frame, ready to be written.
     frames: Bytes,
@@ -31,6 +31,8 @@ struct Message {
     polling: OnceLock<Bytes>,
     /// An application's message, not a packet of the session's own.
     counts: bool,
+    /// Whether an answer to a poll may be compressed for the sake of this message.
+    compress: bool,
 }
 
 impl Outgoing {
@@ -58,6 +60,7 @@ impl Outgoing {
             packets,
             polling: OnceLock::new(),
             counts: true,
+            compress: true,
         }))
     }
 
@@ -73,7 +76,16 @@ impl Outgoing {
             packets,
             polling: OnceLock::new(),
             counts: true,
+            compress: true,
         }))
+    }
+
+    /// The same message, for whose sake nothing is compressed: the answer to a poll that carries no other goes out as it is (the
+    /// reference's `compress(false)`).
+    #[must_use]
+    pub fn uncompressed(mut self) -> Self {
+        Arc::make_mut(&mut self.0).compress = false;
+        self
     }
 
     /// A packet of the session's own (`2`, `0{..}`, `3probe`), complete with its type.
@@ -87,6 +99,7 @@ impl Outgoing {
             packets,
             polling: OnceLock::new(),
             counts: false,
+            compress: false,
         }))
     }
 
@@ -100,6 +113,7 @@ impl Outgoing {
             packets: SmallVec::new(),
             polling: OnceLock::new(),
             counts: false,
+            compress: false,
         }))
     }
 
@@ -136,6 +150,11 @@ impl Outgoing {
     /// The attachments of the message.
     pub fn attachments(&self) -> impl Iterator<Item = Bytes> {
         self.0.packets.iter().skip(1).map(|range| self.0.frames.slice(range.clone()))
+    }
+
+    /// Whether an answer to a poll may be compressed for the sake of this message.
+    pub(super) fn may_be_compressed(&self) -> bool {
+        self.0.compress
     }
 
     /// Whether this is an application's message rather than a packet of the session's own.

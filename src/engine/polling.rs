@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::protocol::engineio::handshake::Refusal;
+use crate::protocol::engineio::{handshake::Refusal, payload};
 
-use super::Handle;
+use super::{Handle, Outgoing};
 
 /// An answer to an HTTP request, byte for byte as the reference server gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,16 @@ pub struct Reply {
     pub no_store: bool,
     /// The body.
     pub body: Bytes,
+    /// Whether it may be compressed: it is the answer to a poll, and one of its messages allows it.
+    pub compress: bool,
+}
+
+/// What a poll is answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) body: Bytes,
+    /// Whether one of its messages allows compression.
+    pub(super) compress: bool,
 }
 
 impl Reply {
@@ -35,6 +45,7 @@ impl Reply {
             content_type: None,
             no_store: false,
             body: Bytes::new(),
+            compress: false,
         }
     }
 
@@ -47,6 +58,7 @@ impl Reply {
             content_type: Some("application/json"),
             no_store: false,
             body,
+            compress: false,
         }
     }
 
@@ -59,16 +71,18 @@ impl Reply {
             content_type: Some("text/html"),
             no_store: false,
             body,
+            compress: false,
         }
     }
 
     /// The answer to a poll.
-    pub(super) fn payload(body: Bytes) -> Self {
+    pub(super) fn payload(Answer { body, compress }: Answer) -> Self {
         Self {
             status: 200,
             content_type: Some("text/plain; charset=UTF-8"),
             no_store: true,
             body,
+            compress,
         }
     }
 
@@ -78,6 +92,33 @@ impl Reply {
             content_type: Some("text/html"),
             no_store: true,
             body: Bytes::from_static(b"ok"),
+            compress: false,
+        }
+    }
+}
+
+impl Answer {
+    /// The payload of these messages.
+    pub(super) fn of(messages: &[Outgoing]) -> Self {
+        let length = messages.iter().map(|message| message.polling().len() + 1).sum();
+        let mut body = Vec::with_capacity(length);
+        for message in messages {
+            if !body.is_empty() {
+                body.push(payload::SEPARATOR as u8);
+            }
+            body.extend_from_slice(message.polling());
+        }
+        Self {
+            body: body.into(),
+            compress: messages.iter().any(Outgoing::may_be_compressed),
+        }
+    }
+
+    /// One packet of the session's own.
+    pub(super) fn packet(packet: &'static str) -> Self {
+        Self {
+            body: Bytes::from_static(packet.as_bytes()),
+            compress: false,
         }
     }
 }
@@ -88,7 +129,7 @@ impl Reply {
 pub struct Poll {
     handle: Handle,
     /// None once it was answered.
-    answer: Option<oneshot::Receiver<Bytes>>,
+    answer: Option<oneshot::Receiver<Answer>>,
 }
 
 impl Poll {

@@ -18,11 +18,13 @@ use crate::hub::{Io, RegisterError};
 
 mod accept;
 mod client_bundle;
+mod coding;
 mod cookie;
 mod cors;
 mod gate;
 mod health;
 mod internal;
+mod manner;
 mod metrics;
 mod peers;
 mod server;
@@ -34,6 +36,7 @@ pub use self::{
     cors::CorsConfig,
     gate::Forbidden,
     health::{ReadyConfig, WhenDeaf},
+    manner::HttpCompression,
     server::{BuildError, Builder, Server, ServerConfig},
     transports::engine_router,
 };

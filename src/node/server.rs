@@ -15,7 +15,9 @@ use fanfare_adapters::{
 };
 
 use super::{
-    CookieConfig, CorsConfig, ReadyConfig, cookie,
+    CookieConfig, CorsConfig, HttpCompression, ReadyConfig,
+    client_bundle::ClientBundle,
+    cookie,
     cors::Cors,
     gate::{Forbidden, Gate},
     health::{Canary, Readiness},
@@ -44,6 +46,10 @@ pub struct ServerConfig {
     pub cors: CorsConfig,
     /// The affinity cookie. Default `None`: no cookie.
     pub cookie: Option<CookieConfig>,
+    /// Whether the JavaScript client is served below the path, for example as `/socket.io/socket.io.js`. Default `true`.
+    pub serve_client: bool,
+    /// Compression of answers to polls. Default: of payloads from 1024 bytes on; `None`: of none.
+    pub http_compression: Option<HttpCompression>,
     /// When the node stops calling itself ready.
     pub ready: ReadyConfig,
 }
@@ -57,6 +63,8 @@ impl Default for ServerConfig {
             cluster: cluster::Config::default(),
             cors: CorsConfig::default(),
             cookie: None,
+            serve_client: true,
+            http_compression: Some(HttpCompression::default()),
             ready: ReadyConfig::default(),
         }
     }
@@ -170,6 +178,8 @@ impl Builder {
             cluster,
             cors,
             cookie,
+            serve_client,
+            http_compression,
             ready,
         } = config;
 
@@ -192,7 +202,14 @@ impl Builder {
         Ok(Server(Arc::new(Shared {
             io,
             metrics: Metrics::new(&layers)?,
-            transports: Arc::new(Transports::new(path, Arc::clone(&layers.engine), gate, cors, cookie)),
+            transports: Arc::new(Transports {
+                gate,
+                cors,
+                cookie,
+                compression: http_compression,
+                bundle: serve_client.then(ClientBundle::new),
+                ..Transports::bare(path, Arc::clone(&layers.engine))
+            }),
             layers,
             ready,
             peers: Peers::default(),

@@ -20,7 +20,7 @@ use http::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::{BuildError, client_bundle, cors::Cors, gate::Gate, upgrade};
+use super::{BuildError, HttpCompression, client_bundle::ClientBundle, cors::Cors, gate::Gate, manner::Manner, upgrade};
 use crate::engine::{self, Arrival, Engine, Reply, Routed};
 
 /// A body that takes longer than this is given up, and its session with it.
@@ -30,12 +30,15 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Transports {
     /// Without the trailing slash.
-    path: String,
+    pub(super) path: String,
     pub(super) engine: Arc<Engine>,
     pub(super) gate: Gate,
-    cors: Option<Cors>,
+    pub(super) cors: Option<Cors>,
     /// `Set-Cookie` of every handshake.
-    cookie: Option<HeaderValue>,
+    pub(super) cookie: Option<HeaderValue>,
+    pub(super) compression: Option<HttpCompression>,
+    /// The JavaScript client, where it is served.
+    pub(super) bundle: Option<ClientBundle>,
 }
 
 /// The routes: the path, a slash, and anything below.
@@ -72,7 +75,7 @@ pub(super) fn router(transports: &Arc<Transports>) -> Router {
 /// [`BuildError::Path`].
 pub fn engine_router(path: &str, engine: Arc<Engine>) -> Result<Router, BuildError> {
     let path = checked_path(path)?;
-    Ok(router(&Arc::new(Transports::new(path, engine, Gate::default(), None, None))))
+    Ok(router(&Arc::new(Transports::bare(path, engine))))
 }
 
 async fn serve(State(transports): State<Arc<Transports>>, request: Request) -> Response {
@@ -89,13 +92,16 @@ async fn serve(State(transports): State<Arc<Transports>>, request: Request) -> R
 }
 
 impl Transports {
-    pub(super) fn new(path: String, engine: Arc<Engine>, gate: Gate, cors: Option<Cors>, cookie: Option<HeaderValue>) -> Self {
+    /// The transports of this engine, and nothing beside them.
+    pub(super) fn bare(path: String, engine: Arc<Engine>) -> Self {
         Self {
             path,
             engine,
-            gate,
-            cors,
-            cookie,
+            gate: Gate::default(),
+            cors: None,
+            cookie: None,
+            compression: None,
+            bundle: None,
         }
     }
 
@@ -105,10 +111,11 @@ impl Transports {
             .path()
             .strip_prefix(self.path.as_str())
             .and_then(|rest| rest.strip_prefix('/'));
-        if let Some(name) = below.filter(|below| client_bundle::NAMES.contains(below))
+        if let Some(bundle) = &self.bundle
+            && let Some(name) = below.filter(|below| ClientBundle::knows(below))
             && matches!(*request.method(), Method::GET | Method::HEAD)
         {
-            return client_bundle::serve(name, request.headers());
+            return bundle.serve(name, request.headers()).await;
         }
         if lists(request.headers(), &UPGRADE, "websocket") {
             return upgrade::answer(self, request).await;
@@ -123,13 +130,14 @@ impl Transports {
             content_type: head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
             origin: head.headers.get(ORIGIN).map(HeaderValue::as_bytes),
         });
+        let manner = Manner::of(&head, self.compression);
         match routed {
             Routed::Reply(reply) => response(reply),
             Routed::Open(admission) => {
                 if let Err(refusal) = self.gate.pass(&head).await {
                     return response(Reply::refused(&refusal));
                 }
-                let mut answer = response(admission.open_polling(arrival(&head)));
+                let mut answer = manner.answer(admission.open_polling(arrival(&head))).await;
                 // One that is refused for want of room is to find another node.
                 if answer.status().is_success() {
                     self.set_cookie(&mut answer);
@@ -139,7 +147,7 @@ impl Transports {
             Routed::Poll(poll) => {
                 // A parked poll may wait for long: it needs nothing of its request any more.
                 drop((head, body));
-                response(poll.await)
+                manner.answer(poll.await).await
             }
             Routed::Post(mut post) => {
                 let max = post.max_body();
@@ -148,7 +156,7 @@ impl Transports {
                     reply = post.abandoned() => return response(reply),
                 };
                 match read {
-                    Ok(body) => response(post.finish(body).await),
+                    Ok(body) => manner.answer(post.finish(body).await).await,
                     Err(Unread::TooLarge) => response(post.too_large()),
                     // Dropping the post ends the session.
                     Err(Unread::TooSlow) => response(Reply::empty(StatusCode::REQUEST_TIMEOUT.as_u16())),
@@ -173,6 +181,7 @@ pub(super) fn response(reply: Reply) -> Response {
         content_type,
         no_store,
         body,
+        compress: _,
     } = reply;
     let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

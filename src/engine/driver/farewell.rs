@@ -5,11 +5,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use tokio::time::Sleep;
 
 use super::{
-    super::{Outgoing, Transport, mailbox::Mailbox, scratch, session::End},
+    super::{Outgoing, Transport, mailbox::Mailbox, polling::Answer, scratch, session::End},
     Driver, Peer, UNITS, now,
 };
 
@@ -18,7 +17,7 @@ impl Driver {
     pub(super) fn leave(&mut self, end: End) {
         let (poll, dropped) = self.mailbox.end();
         if let Some(poll) = poll {
-            drop(poll.send(Bytes::from_static(end.poll.as_bytes())));
+            drop(poll.send(Answer::packet(end.poll)));
         }
         drop(dropped);
         self.probe = None;

@@ -20,6 +20,7 @@ use super::{
     CloseReason, Connection, Flow, Incoming, Outgoing,
     flusher::{finish_write, flush, gather},
     mailbox::{Mail, Mailbox, Pen},
+    polling::Answer,
     scratch,
     session::{End, Session, Step},
     websocket::Wire,
@@ -401,7 +402,7 @@ impl Driver {
                 Some(Step::AnswerMessages) => self.answer_poll(),
                 Some(Step::AnswerNoop) => {
                     if let Some(poll) = self.mailbox.lock().poll.take() {
-                        drop(poll.send(Bytes::from_static(b"6")));
+                        drop(poll.send(Answer::packet("6")));
                     }
                 }
                 Some(Step::CloseProbe) => self.probe = None,
@@ -416,17 +417,11 @@ impl Driver {
             let Some(poll) = state.poll.take() else { return };
             (poll, state.outbox.take(POLL_BYTES))
         };
-        let mut payload = Vec::with_capacity(batch.entries.iter().map(|message| message.polling().len() + 1).sum());
-        for message in &batch.entries {
-            if !payload.is_empty() {
-                payload.push(payload::SEPARATOR as u8);
-            }
-            payload.extend_from_slice(message.polling());
-        }
+        let answer = Answer::of(&batch.entries);
         let counters = &self.mailbox.shared.counters;
-        counters.bytes_out.add(payload.len() as u64);
+        counters.bytes_out.add(answer.body.len() as u64);
         counters.messages_out.add(batch.advance(usize::MAX) as u64);
-        if poll.send(payload.into()).is_err() {
+        if poll.send(answer).is_err() {
             // The request was given up in this very moment, and what it was to carry is lost.
             self.session.violated(None);
         }

@@ -2,15 +2,13 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
 use crate::protocol::{
     engineio::decode_text,
     websocket::{Message, Opcode},
 };
 
 use super::{
-    super::{Outgoing, mailbox::Mailbox, scratch, session::Probed, websocket::Wire},
+    super::{Outgoing, mailbox::Mailbox, polling::Answer, scratch, session::Probed, websocket::Wire},
     Driver, PROBE_PONG,
 };
 
@@ -128,7 +126,7 @@ impl Driver {
     fn switch(&mut self, wire: Wire) {
         let poll = Mailbox::switch(&self.mailbox, wire.tcp().cloned());
         if let Some(poll) = poll {
-            drop(poll.send(Bytes::from_static(b"6")));
+            drop(poll.send(Answer::packet("6")));
         }
         self.wire = Some(Box::new(wire));
         self.stalled = None;
