@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use tokio::sync::oneshot;
@@ -29,6 +29,8 @@ pub(in crate::hub) struct Core {
     pub(in crate::hub) peer: Arc<Peer>,
     /// The JSON object of the CONNECT packet, if it had one.
     pub(in crate::hub) auth: Option<Box<str>>,
+    /// Who the client is, once a middleware has said so.
+    pub(in crate::hub) user: OnceLock<Box<str>>,
     pub(in crate::hub) lane: Lane,
     /// Taken before the lock of a shard.
     state: Mutex<State>,
@@ -73,6 +75,7 @@ impl Core {
             namespace,
             peer,
             auth: auth.map(Box::from),
+            user: OnceLock::new(),
             lane: Lane::default(),
             state: Mutex::new(State {
                 phase: Phase::Connecting { rooms: Vec::new() },

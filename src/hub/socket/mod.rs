@@ -76,6 +76,34 @@ impl Socket {
         serde_json::from_str(text).map_err(|error| Rejection::new(error.to_string()))
     }
 
+    /// Says who the client is, as a middleware has found out: for [`Socket::user`]. The first word counts; answers whether this is it.
+    ///
+    /// ```
+    /// use fanfare::hub::{ConnectError, Data, Io, RegisterError, Socket};
+    ///
+    /// async fn log_in(socket: Socket, Data(auth): Data<serde_json::Value>) -> Result<(), ConnectError> {
+    ///     let user = auth["user"].as_str().ok_or("who are you?")?;
+    ///     socket.identify(user);
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn serve(io: &Io) -> Result<(), RegisterError> {
+    /// io.sockets()
+    ///     .with(log_in)?
+    ///     .on("whoami", async |socket: Socket| socket.emit("you are", &socket.user()))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn identify(&self, user: impl Into<Box<str>>) -> bool {
+        self.core.user.set(user.into()).is_ok()
+    }
+
+    /// Who the client is, if a middleware has [said](Socket::identify) so.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.core.user.get().map(|user| &**user)
+    }
+
     /// Whether the client is connected to the namespace: not yet in a middleware, no more in a disconnect handler.
     #[must_use]
     pub fn is_connected(&self) -> bool {
