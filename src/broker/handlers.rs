@@ -1,14 +1,15 @@
 //! Turns rules into handlers of the library.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, Greeting, Rooms, Rule, Rules,
+    Action, Denial, Flaw, Greeting, Identity, Rooms, Rule, Rules, TokenPlace,
+    login::Verifier,
     rooms::{Denied, MAX_ROOMS},
 };
-use crate::hub::{Ack, EmitError, Io, Namespace, Raw, RegisterError, Socket};
+use crate::hub::{Ack, ConnectError, EmitError, Io, Namespace, Raw, RegisterError, Socket};
 
 /// Registers the handlers of `rules`, before any client connects. Without rules, `/` can be connected to, and that is all.
 ///
@@ -19,6 +20,13 @@ pub fn install(io: &Io, rules: &Rules) -> Result<(), RegisterError> {
     drop(io.of("/"));
     for namespace in &rules.namespaces {
         let of = io.of(namespace.name.as_str());
+        if let Some(login) = &namespace.login {
+            let verifier = Arc::new(Verifier::new(login));
+            of.with(move |socket: Socket| {
+                let verifier = Arc::clone(&verifier);
+                async move { log_in(&socket, &verifier) }
+            })?;
+        }
         if !namespace.on_connect.is_empty() {
             let greetings: Arc<[Greeting]> = namespace.on_connect.as_slice().into();
             of.on_connect(move |socket: Socket| greet(socket, Arc::clone(&greetings)))?;
@@ -26,6 +34,51 @@ pub fn install(io: &Io, rules: &Rules) -> Result<(), RegisterError> {
         namespace.rules.iter().try_for_each(|rule| register(&of, rule))?;
     }
     Ok(())
+}
+
+/// Looks at a client's token; a good one says who the client is, and where.
+fn log_in(socket: &Socket, verifier: &Verifier) -> Result<(), ConnectError> {
+    let verified = token(socket, &verifier.from).and_then(|token| verifier.verify(&token, SystemTime::now()));
+    let Identity { user, rooms } = verified.map_err(|denial| {
+        tracing::debug!(namespace = %socket.namespace(), ?denial, "a client may not join");
+        ConnectError::new(denial.to_string()).with_data(serde_json::json!({ "code": denial.code() }))
+    })?;
+    if let Some(user) = user {
+        socket.identify(user);
+    }
+    socket.join(rooms);
+    Ok(())
+}
+
+/// The token of a client, from the first place that has one.
+fn token(socket: &Socket, places: &[TokenPlace]) -> Result<String, Denial> {
+    #[derive(Deserialize)]
+    struct Auth {
+        token: Option<String>,
+    }
+    let handshake = socket.handshake();
+    for place in places {
+        let found = match place {
+            TokenPlace::Auth => socket.auth::<Auth>().map_err(|_| Denial::Invalid(Flaw::Malformed))?.token,
+            TokenPlace::Header => handshake.header("authorization").and_then(bearer).map(str::to_owned),
+            // Of several the last counts, as everywhere in the query.
+            TokenPlace::Query => handshake
+                .query()
+                .filter(|(key, _)| key == "token")
+                .last()
+                .map(|(_, token)| token.into()),
+        };
+        if let Some(token) = found.filter(|token| !token.is_empty()) {
+            return Ok(token);
+        }
+    }
+    Err(Denial::Missing)
+}
+
+/// The token of an `Authorization` header (RFC 6750, 2.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 async fn greet(socket: Socket, greetings: Arc<[Greeting]>) -> Result<(), EmitError> {
@@ -71,9 +124,9 @@ fn carry_out(action: &Action, socket: &Socket, raw: &Raw) -> Result<(), Denied> 
     match action {
         Action::Broadcast => socket.broadcast().emit_payload(raw.payload().clone()),
         Action::Emit => socket.io().of(socket.namespace()).all().emit_payload(raw.payload().clone()),
-        Action::Room(rooms) => socket.to(room(rooms, raw)?).emit_payload(raw.payload().clone()),
-        Action::Join(rooms) => join(socket, room(rooms, raw)?)?,
-        Action::Leave(rooms) => socket.leave(room(rooms, raw)?),
+        Action::Room(rooms) => socket.to(room(rooms, socket, raw)?).emit_payload(raw.payload().clone()),
+        Action::Join(rooms) => join(socket, room(rooms, socket, raw)?)?,
+        Action::Leave(rooms) => socket.leave(room(rooms, socket, raw)?),
         // Answered with the arguments, see `register`.
         Action::Ack => {}
     }
@@ -81,9 +134,9 @@ fn carry_out(action: &Action, socket: &Socket, raw: &Raw) -> Result<(), Denied> 
 }
 
 /// The room that the first argument names, if `rooms` allow it.
-fn room(rooms: &Rooms, raw: &Raw) -> Result<String, Denied> {
+fn room(rooms: &Rooms, socket: &Socket, raw: &Raw) -> Result<String, Denied> {
     let name: String = raw.arg(0).map_err(|_| Denied::NoRoom)?;
-    rooms.check(&name)?;
+    rooms.check(&name, socket.user())?;
     Ok(name)
 }
 

@@ -1,6 +1,6 @@
 //! Rules, as plain data.
 
-use super::{EventName, NamespaceName, Rooms};
+use super::{EventName, Login, NamespaceName, Rooms};
 
 /// What clients may do, by namespace.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -14,6 +14,8 @@ pub struct Rules {
 pub struct NamespaceRules {
     /// Its name.
     pub name: NamespaceName,
+    /// What a client must show to connect. `None`: anybody may.
+    pub login: Option<Login>,
     /// What a client is sent when it has connected, in this order.
     pub on_connect: Vec<Greeting>,
     /// What events do, each event once. Events without a rule go nowhere.

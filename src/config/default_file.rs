@@ -47,6 +47,18 @@ const EXAMPLE: &str = r#"
 #   ack        answers the client's ack with the arguments
 # room, join and leave take the rooms they allow, as patterns in which * is any text. Names that begin with _ and the ids of sockets are
 # never allowed. on_connect is what a client is sent when it has connected.
+#
+# connect.token is what a client must show to connect. One of:
+#   keys (or keys_file, one a line)   texts, each of which lets in who shows it; 16 bytes or more
+#   algorithm ("HS256", "RS256", "ES256" or "EdDSA") and key (or key_file)
+#                                     JSON Web Tokens that this one key has signed, and that have an expiry. The key is a secret of 32 bytes
+#                                     or more for HS256, else a public key in PEM. issuer and audience are what the token must then say;
+#                                     leeway is how far clocks may be apart. The claim user_claim (default "sub") names the user, for whom
+#                                     {user} stands in rooms; the claim rooms_claim (default: none) lists rooms to be in from the start.
+# from lists where the token may stand: "auth" (auth.token, the default), "header" (Authorization: Bearer), "query" (token=, which proxies
+# write into their logs). A client that is refused gets connect_error with data.code: token_missing, token_invalid, token_expired,
+# token_early or token_claims. A token is looked at when a client connects; that it expires later disconnects nobody.
+#
 # Variable: FANFARE_NAMESPACE, the whole array as TOML.
 #
 # [[namespace]]
@@ -66,4 +78,13 @@ const EXAMPLE: &str = r#"
 # event = "say"
 # action = "room"
 # rooms = ["chat-*"]
+#
+# [[namespace]]
+# name = "/private"
+# connect.token = { algorithm = "HS256", key = "a secret that whoever signs the tokens knows too" }
+#
+# [[namespace.rule]]
+# event = "listen"
+# action = "join"
+# rooms = ["inbox-{user}"]
 "#;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::broker::Action;
 
-fn file(text: &str) -> Sources {
+pub(super) fn file(text: &str) -> Sources {
     Sources {
         file: Some(File {
             name: "fanfare.toml".to_owned(),
@@ -18,7 +18,7 @@ fn file(text: &str) -> Sources {
     }
 }
 
-fn variables(pairs: &[(&str, &str)]) -> Sources {
+pub(super) fn variables(pairs: &[(&str, &str)]) -> Sources {
     Sources {
         variables: pairs.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         ..Sources::default()
@@ -26,14 +26,14 @@ fn variables(pairs: &[(&str, &str)]) -> Sources {
 }
 
 /// The mistakes as lines.
-fn mistakes(sources: &Sources) -> Vec<String> {
+pub(super) fn mistakes(sources: &Sources) -> Vec<String> {
     sources
         .load()
         .map_or_else(|mistakes| mistakes.iter().map(ToString::to_string).collect(), |_| Vec::new())
 }
 
 /// The one mistake of a file, without its place.
-fn mistake(text: &str) -> String {
+pub(super) fn mistake(text: &str) -> String {
     let found = mistakes(&file(text));
     assert_eq!(found.len(), 1, "{text:?} {found:#?}");
     found[0].split_once(": ").unwrap().1.to_owned()
@@ -69,8 +69,9 @@ fn the_example_in_the_default_file_is_a_configuration() {
         .map(|line| format!("{}\n", line.trim_start_matches("# ").trim_start_matches('#')))
         .collect();
     let rules = file(&text).load().unwrap().config.rules;
-    assert_eq!(rules.namespaces.len(), 1);
+    assert_eq!(rules.namespaces.len(), 2);
     assert_eq!(rules.namespaces[0].rules.len(), 3);
+    assert!(rules.namespaces[1].login.is_some() && rules.namespaces[1].rules.len() == 1);
     assert_eq!(rules.namespaces[0].on_connect[0].data, Some(serde_json::json!({"hello": "world"})));
 }
 
@@ -426,7 +427,7 @@ fn rules_are_read_with_their_rooms_and_greetings() {
     let Action::Room(rooms) = &namespace.rules[0].action else {
         panic!("{namespace:?}")
     };
-    assert!(rooms.check("chat-1").is_ok() && rooms.check("lobby").is_ok() && rooms.check("attic").is_err());
+    assert!(["chat-1", "lobby"].iter().all(|room| rooms.check(room, None).is_ok()) && rooms.check("attic", None).is_err());
     assert_eq!(namespace.rules[1].action, Action::Broadcast);
 }
 

@@ -1,16 +1,6 @@
 //! No key is declared and then forgotten: each changes the configuration as used.
 
-use super::{File, Sources, settings::keys};
-
-fn file(text: &str) -> Sources {
-    Sources {
-        file: Some(File {
-            name: "fanfare.toml".to_owned(),
-            text: text.to_owned(),
-        }),
-        ..Sources::default()
-    }
-}
+use super::{settings::keys, tests::file};
 
 /// For each key another value than its default, and what else must be set for it to matter.
 const CHANGES: &[(&str, &str)] = &[

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use fanfare::{
     broker::{Denied, MAX_ROOM, MAX_ROOMS, install},
@@ -9,6 +10,7 @@ use fanfare::{
     engine::{Application, Arrival, Connection, Flow, Handle, Handshake, Incoming, Revision, Tap, Transport, id::NodeTag},
     hub::{Config, Hub, Io},
 };
+use ring::hmac;
 
 /// A broker with rules as a person writes them.
 fn broker(text: &str) -> Io {
@@ -39,13 +41,15 @@ struct Client {
 
 impl Client {
     fn open(io: &Io) -> Self {
+        Self::arrive(io, "", "")
+    }
+
+    /// A client of a session whose request had this query and this header.
+    fn arrive(io: &Io, query: &str, authorization: &str) -> Self {
         let (handle, tap) = Handle::detached();
-        let handshake = Arc::new(Handshake::new(
-            handle.id(),
-            Transport::WebSocket,
-            Revision::V4,
-            Arrival::new(None, false, "/socket.io/?EIO=4", []),
-        ));
+        let url = format!("/socket.io/?EIO=4{query}");
+        let arrival = Arrival::new(None, false, &url, [("authorization", authorization.as_bytes())]);
+        let handshake = Arc::new(Handshake::new(handle.id(), Transport::WebSocket, Revision::V4, arrival));
         let connection = io.hub().opened(&handle, &handshake);
         Self {
             tap,
@@ -218,4 +222,158 @@ async fn clients_are_greeted_in_their_namespace() {
     }
     assert!(got[0].starts_with(r#"0/news,{"sid":"#), "{got:?}");
     assert_eq!(got[1..], [r#"2/news,["news",{"hello":"world"}]"#, r#"2/news,["ready"]"#]);
+}
+
+const KEY: &str = "a secret of the tests, 32 bytes or more";
+
+/// A broker whose namespace `/` asks for tokens signed with [`KEY`], from wherever `from` says.
+fn guarded(from: &str) -> Io {
+    broker(&format!(
+        "[[namespace]]\nname = \"/\"\nconnect.token = {{ algorithm = \"HS256\", key = \"{KEY}\", rooms_claim = \"rooms\", from = {from} }}\n\
+         rule = [{{ event = \"join\", action = \"join\", rooms = [\"inbox-{{user}}\", \"lobby\"] }}, \
+         {{ event = \"say\", action = \"room\", rooms = [\"*\"] }}]"
+    ))
+}
+
+/// A token with these claims, signed with `key`.
+fn token(key: &str, claims: &str) -> String {
+    let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+    let message = format!("{}.{}", encode(br#"{"alg":"HS256","typ":"JWT"}"#), encode(claims.as_bytes()));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), message.as_bytes());
+    format!("{message}.{}", encode(signature.as_ref()))
+}
+
+/// A token that is good for a long time.
+fn good(claims: &str) -> String {
+    token(KEY, &format!(r#"{{"exp":32503680000,{claims}}}"#))
+}
+
+/// Connects with a token in `auth`; gives what the CONNECT packet is answered with.
+async fn show(client: &mut Client, token: &str) -> String {
+    client.send(&format!(r#"0{{"token":"{token}"}}"#));
+    client.next().await
+}
+
+fn denied(message: &str, code: &str) -> String {
+    format!(r#"4{{"message":"{message}","data":{{"code":"{code}"}}}}"#)
+}
+
+#[tokio::test]
+async fn without_a_good_token_nobody_connects_and_is_told_why() {
+    let io = guarded(r#"["auth"]"#);
+    let changed = good(r#""sub":"ann""#).replace("eyJleH", "eyJleI");
+    for (token, answer) in [
+        (String::new(), denied("a token is needed", "token_missing")),
+        ("open sesame".into(), denied("the token is not valid", "token_invalid")),
+        (
+            token("another secret, as long as the first one", r#"{"exp":32503680000}"#),
+            denied("the token is not valid", "token_invalid"),
+        ),
+        (changed, denied("the token is not valid", "token_invalid")),
+        (token(KEY, r#"{"exp":1000}"#), denied("the token has expired", "token_expired")),
+        (token(KEY, r#"{"sub":"ann"}"#), denied("the token is not valid", "token_invalid")),
+        (good(r#""nbf":32503670000"#), denied("the token is not valid yet", "token_early")),
+        (
+            good(r#""rooms":["_admin"]"#),
+            denied("the token names a user or rooms that are not allowed", "token_claims"),
+        ),
+    ] {
+        let mut client = Client::open(&io);
+        assert_eq!(show(&mut client, &token).await, answer, "{token}");
+    }
+    let mut client = Client::open(&io);
+    for (packet, answer) in [
+        ("0", denied("a token is needed", "token_missing")),
+        (r#"0{"token":{"a":1}}"#, denied("the token is not valid", "token_invalid")),
+        (r#"0{"tokens":"x"}"#, denied("a token is needed", "token_missing")),
+    ] {
+        client.send(packet);
+        assert_eq!(client.next().await, answer, "{packet}");
+    }
+    // The connection is kept: the client may try again with a better one.
+    assert!(show(&mut client, &good(r#""sub":"ann""#)).await.starts_with(r#"0{"sid":"#));
+    assert_eq!(io.hub().counters().connects.get(), 1);
+    assert_eq!(io.hub().counters().connects_refused.get(), 11);
+}
+
+#[tokio::test]
+async fn the_user_of_the_token_opens_its_own_rooms_and_no_others() {
+    let io = guarded(r#"["auth"]"#);
+    let mut star = Client::open(&io);
+    show(&mut star, &good(r#""sub":"*""#)).await;
+    assert_eq!(star.ask(r#"["join","inbox-*"]"#).await, OK);
+    assert_eq!(star.ask(r#"["join","inbox-ann"]"#).await, refused(Denied::NotAllowed));
+
+    let mut ann = Client::open(&io);
+    show(&mut ann, &good(r#""sub":"ann""#)).await;
+    assert_eq!(ann.ask(r#"["join","inbox-ann"]"#).await, OK);
+    assert_eq!(ann.ask(r#"["join","inbox-*"]"#).await, refused(Denied::NotAllowed));
+    assert_eq!(ann.ask(r#"["join","lobby"]"#).await, OK);
+
+    let mut nobody = Client::open(&io);
+    show(&mut nobody, &good(r#""admin":true"#)).await;
+    assert_eq!(nobody.ask(r#"["join","inbox-"]"#).await, refused(Denied::NotAllowed));
+    assert_eq!(nobody.ask(r#"["join","inbox-{user}"]"#).await, refused(Denied::NotAllowed));
+    assert_eq!(nobody.ask(r#"["join","lobby"]"#).await, OK);
+
+    assert_eq!(nobody.ask(r#"["say","inbox-ann","hello"]"#).await, OK);
+    assert_eq!(ann.got(), [r#"2["say","inbox-ann","hello"]"#]);
+    assert_eq!(star.got(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_rooms_of_the_token_are_joined_with_the_connect() {
+    let io = guarded(r#"["auth"]"#);
+    let (mut member, mut other) = (Client::open(&io), Client::open(&io));
+    show(&mut member, &good(r#""sub":"ann","rooms":["team-1","team-2"]"#)).await;
+    show(&mut other, &good(r#""sub":"bob""#)).await;
+    assert_eq!(other.ask(r#"["say","team-2","hello"]"#).await, OK);
+    assert_eq!(member.got(), [r#"2["say","team-2","hello"]"#]);
+    // A refused client is in none of them.
+    let mut refused = Client::open(&io);
+    show(&mut refused, &token(KEY, r#"{"exp":1000,"rooms":["team-3"]}"#)).await;
+    assert!(!io.hub().interested("/", &["team-3".into()]));
+}
+
+#[tokio::test]
+async fn a_token_is_taken_from_where_the_configuration_says() {
+    let (token, other) = (good(r#""sub":"ann""#), "x".to_owned());
+    let missing = denied("a token is needed", "token_missing");
+    for (from, auth, header, query, welcome) in [
+        (r#"["auth"]"#, "", &token, &token, false),
+        (r#"["header"]"#, "", &token, &other, true),
+        (r#"["header"]"#, &*token, &String::new(), &token, false),
+        (r#"["query"]"#, "", &other, &token, true),
+        (r#"["header", "query", "auth"]"#, &*token, &String::new(), &String::new(), true),
+        (r#"["query", "header"]"#, "", &token, &String::new(), true),
+    ] {
+        let io = guarded(from);
+        let mut client = Client::arrive(&io, &format!("&token=first&token={query}"), &format!("bEARER {header}"));
+        let answer = show(&mut client, auth).await;
+        assert_eq!(answer.starts_with(r#"0{"sid":"#), welcome, "{from} {answer}");
+        assert!(welcome || answer == missing, "{from} {answer}");
+    }
+    let io = guarded(r#"["header"]"#);
+    let mut client = Client::arrive(&io, "", &format!("Basic {token}"));
+    assert_eq!(show(&mut client, "").await, missing, "another scheme is no token");
+}
+
+#[tokio::test]
+async fn static_keys_open_their_namespace_and_no_other() {
+    let io = broker(
+        "[[namespace]]\nname = \"/a\"\nconnect.token.keys = [\"the first key of /a\", \"the second key of /a\"]\n\
+         [[namespace]]\nname = \"/b\"\nconnect.token.keys = [\"the only key of /b\"]",
+    );
+    for (key, a, b) in [
+        ("the first key of /a", true, false),
+        ("the second key of /a", true, false),
+        ("the only key of /b", false, true),
+    ] {
+        for (namespace, welcome) in [("/a", a), ("/b", b)] {
+            let mut client = Client::open(&io);
+            client.send(&format!(r#"0{namespace},{{"token":"{key}"}}"#));
+            let answer = client.next().await;
+            assert_eq!(answer.starts_with(&format!(r#"0{namespace},{{"sid":"#)), welcome, "{answer}");
+        }
+    }
 }
