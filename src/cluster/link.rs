@@ -13,7 +13,7 @@ use fanfare_adapters::{Adapter, Pattern, PublishError, Subscribing, Topic};
 use tokio::sync::Notify;
 
 use super::{
-    Config, Counters, Origin,
+    Config, Counters, Member, Origin,
     sequences::TopicId,
     topics::{Topics, token},
     wire::{self, Address, Body, Flags, Goodbye, Heartbeat, Keys, Kind, List, MAX_REMOVED, MAX_REPORTED, Tag, TooLong},
@@ -35,6 +35,8 @@ pub(super) struct Link {
     /// Epochs of this node, the present one last. Read per envelope, written when the node was removed.
     epoch: AtomicU64,
     past_epochs: Mutex<Vec<u64>>,
+    /// The features that all living members have, this node included.
+    common: AtomicU64,
     /// Grows by the namespaces of this node, and never shrinks.
     channels: RwLock<Channels>,
     /// Subscriptions that the receiving task has yet to await; bounded by the namespaces.
@@ -108,6 +110,7 @@ impl Link {
             adapter,
             epoch: AtomicU64::new(origin.epoch),
             past_epochs: Mutex::default(),
+            common: AtomicU64::new(wire::FEATURES),
             channels: RwLock::new(channels),
             subscribing: Mutex::default(),
             subscribed: Notify::new(),
@@ -136,10 +139,16 @@ impl Link {
         past.push(self.epoch.swap(epoch, Relaxed));
     }
 
+    /// Uses those features from now on that all of `members` have.
+    pub(super) fn agree(&self, members: &[Member]) {
+        let common = members.iter().fold(wire::FEATURES, |common, member| common & member.features);
+        self.common.store(common, Relaxed);
+    }
+
     /// Offers a command to the other nodes. What cannot be offered is counted, and its number is used up, so that receivers count it too.
     pub(super) fn publish(&self, command: &Command) {
         let channel = self.channel(&command.target().namespace);
-        match self.offer(&channel, wire::encode(command), wire::pieces(command)) {
+        match self.offer(&channel, wire::encode(command, self.common.load(Relaxed)), wire::pieces(command)) {
             Ok(()) => self.counters.published.increment(),
             Err(PublishError::Full) => self.counters.publish_full.increment(),
             Err(PublishError::TooLarge { .. }) => self.counters.publish_too_large.increment(),

@@ -279,6 +279,7 @@ impl Receiver {
             self.conclude(now, event);
         }
         let members: Vec<Member> = self.membership.members().cloned().collect();
+        self.link.agree(&members);
         self.standing.send_modify(|standing| standing.members = members);
     }
 

@@ -5,7 +5,7 @@ use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Du
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::{AckError, EmitError, socket};
+use super::{AckError, EmitError, EmitFlags, socket};
 use crate::protocol::socketio::Payload;
 
 /// An event that was emitted with the request to answer it; awaited, it gives the answer.
@@ -31,9 +31,9 @@ struct Pending {
 
 impl<T> AckRequest<T> {
     /// Emits the event.
-    pub(super) fn new(socket: &Arc<socket::Core>, event: Result<Payload, EmitError>) -> Self {
+    pub(super) fn new(socket: &Arc<socket::Core>, event: Result<Payload, EmitError>, flags: EmitFlags) -> Self {
         let pending = event.map_err(AckError::from).and_then(|payload| {
-            let (id, answer) = socket.ask(&payload)?;
+            let (id, answer) = socket.ask(&payload, flags)?;
             Ok(Pending {
                 socket: Arc::clone(socket),
                 id,

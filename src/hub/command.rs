@@ -41,8 +41,8 @@ pub enum Command {
         target: Target,
         /// The event's name and arguments, encoded once.
         payload: Payload,
-        /// Whether a socket that cannot be written to now goes without it.
-        volatile: bool,
+        /// How it is sent.
+        flags: EmitFlags,
     },
     /// Adds sockets to rooms.
     Join {
@@ -73,6 +73,24 @@ impl Command {
     pub const fn target(&self) -> &Target {
         match self {
             Self::Emit { target, .. } | Self::Join { target, .. } | Self::Leave { target, .. } | Self::Disconnect { target, .. } => target,
+        }
+    }
+}
+
+/// How an event is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmitFlags {
+    /// Whether a socket that cannot be written to now goes without it. Default: no.
+    pub volatile: bool,
+    /// Whether it may be compressed where its transport compresses. Default: yes.
+    pub compress: bool,
+}
+
+impl Default for EmitFlags {
+    fn default() -> Self {
+        Self {
+            volatile: false,
+            compress: true,
         }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::Serialize;
-
-use super::{Broadcast, Dispatch, EmitError, Hub, Namespace, Rooms, handlers::States};
+use super::{BroadcastOperator, Dispatch, Hub, Namespace, Target, handlers::States, operators::operators};
 
 /// The server: its namespaces, and the sockets of all nodes. Cheap to clone.
 ///
@@ -65,60 +63,9 @@ impl Io {
         self
     }
 
-    /// The sockets of the rooms.
-    pub fn to(&self, rooms: impl Rooms) -> Broadcast {
-        self.sockets().to(rooms)
-    }
-
-    /// The sockets of the rooms; the same as [`Io::to`].
-    pub fn in_(&self, rooms: impl Rooms) -> Broadcast {
-        self.to(rooms)
-    }
-
-    /// The sockets that are in none of the rooms.
-    pub fn except(&self, rooms: impl Rooms) -> Broadcast {
-        self.sockets().except(rooms)
-    }
-
-    /// The sockets on this node.
-    pub fn local(&self) -> Broadcast {
-        self.sockets().local()
-    }
-
-    /// All sockets, for events that may be dropped.
-    pub fn volatile(&self) -> Broadcast {
-        self.sockets().volatile()
-    }
-
-    /// Sends an event to all sockets: see [`Broadcast::emit`].
-    ///
-    /// # Errors
-    /// As [`Broadcast::emit`].
-    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.sockets().emit(event, args)
-    }
-
-    /// Sends the event `message` to all sockets.
-    ///
-    /// # Errors
-    /// As [`Broadcast::emit`].
-    pub fn send<T: Serialize + ?Sized>(&self, args: &T) -> Result<(), EmitError> {
-        self.sockets().send(args)
-    }
-
-    /// Makes all sockets join rooms.
-    pub fn sockets_join(&self, rooms: impl Rooms) {
-        self.sockets().sockets_join(rooms);
-    }
-
-    /// Makes all sockets leave rooms.
-    pub fn sockets_leave(&self, rooms: impl Rooms) {
-        self.sockets().sockets_leave(rooms);
-    }
-
-    /// Disconnects all sockets: see [`Socket::disconnect`](super::Socket::disconnect).
-    pub fn disconnect_sockets(&self, close: bool) {
-        self.sockets().disconnect_sockets(close);
+    /// All sockets of the namespace `/`.
+    pub fn all(&self) -> BroadcastOperator {
+        BroadcastOperator::new(self, Target::namespace("/".into()))
     }
 
     /// The hub of this node.
@@ -135,6 +82,8 @@ impl Io {
         self.hub.states()
     }
 }
+
+operators!(Io);
 
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

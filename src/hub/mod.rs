@@ -28,7 +28,7 @@ mod socket;
 mod tests;
 
 pub use acks::AckRequest;
-pub use command::{Command, Room, Scope, Target};
+pub use command::{Command, EmitFlags, Room, Scope, Target};
 pub use config::Config;
 pub use counters::Counters;
 pub use dispatch::{Dispatch, Observer};
@@ -37,8 +37,8 @@ pub use handlers::{Ack, Args, Data, Raw, Rejection, State};
 pub use io::Io;
 pub use local::Hub;
 pub use namespace::Namespace;
-pub use operators::{Broadcast, Rooms};
+pub use operators::{BroadcastOperator, Rooms};
 pub use reason::DisconnectReason;
-pub use socket::{Socket, Volatile};
+pub use socket::{Socket, SocketOperator};
 
 pub use crate::protocol::socketio::RESERVED_EVENTS;

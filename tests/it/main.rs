@@ -31,6 +31,8 @@ mod probes;
 mod lifecycle;
 // The library inside an axum application.
 mod library;
+// What applications do with sockets, over real connections.
+mod features;
 
 // Rules of the broker, as a person writes them.
 mod broker;

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    Envelope, Flags, Kind, List, Part, TooLong, WireError,
+    Envelope, FEATURE_COMPRESS, Flags, Kind, List, Part, TooLong, WireError,
     envelope::unpack,
     part::{MAX_ATTACHMENTS, Rooms},
 };
 use crate::{
-    hub::{Command, Room, Target},
+    hub::{Command, EmitFlags, Room, Target},
     protocol::socketio::{Attachments, Payload},
 };
 
@@ -34,12 +34,16 @@ impl Body {
 }
 
 /// The body of a command. Its payload is that of [`pieces`].
-pub(in crate::cluster) fn encode(command: &Command) -> Result<Body, TooLong> {
+///
+/// `common` are the features of all living members: what another of them would refuse is left out where it is a mere wish.
+pub(in crate::cluster) fn encode(command: &Command, common: u64) -> Result<Body, TooLong> {
     match command {
-        Command::Emit { target, payload, volatile } => {
+        Command::Emit { target, payload, flags } => {
             let lengths = payload.attachments().iter().map(|bytes| u32::try_from(bytes.len()));
             let lengths = lengths.collect::<Result<Vec<_>, _>>().map_err(|_| TooLong)?;
-            Body::new(Kind::Emit, Flags::VOLATILE.when(*volatile), &part(target, Lengths::new(lengths)?)?)
+            let uncompressed = !flags.compress && common & FEATURE_COMPRESS != 0;
+            let flags = Flags::VOLATILE.when(flags.volatile).and(Flags::UNCOMPRESSED.when(uncompressed));
+            Body::new(Kind::Emit, flags, &part(target, Lengths::new(lengths)?)?)
         }
         Command::Join { target, rooms } => Body::new(Kind::Join, Flags::default(), &part(target, names(rooms)?)?),
         Command::Leave { target, rooms } => Body::new(Kind::Leave, Flags::default(), &part(target, names(rooms)?)?),
@@ -82,7 +86,7 @@ pub(in crate::cluster) struct Received {
 
 #[derive(Debug)]
 enum More {
-    Emit { lengths: Lengths, volatile: bool },
+    Emit { lengths: Lengths, flags: EmitFlags },
     Join(Vec<Room>),
     Leave(Vec<Room>),
     Disconnect { close: bool },
@@ -94,8 +98,11 @@ pub(in crate::cluster) fn decode(envelope: &Envelope<'_>, namespace: &Arc<str>) 
     let (target, more) = match envelope.address.kind {
         Kind::Emit => {
             let (target, lengths) = read::<Lengths>(envelope, namespace)?;
-            let volatile = flags.has(Flags::VOLATILE);
-            (target, More::Emit { lengths, volatile })
+            let flags = EmitFlags {
+                volatile: flags.has(Flags::VOLATILE),
+                compress: !flags.has(Flags::UNCOMPRESSED),
+            };
+            (target, More::Emit { lengths, flags })
         }
         Kind::Join => read::<Rooms<'_>>(envelope, namespace).map(|(target, joined)| (target, More::Join(rooms(&joined))))?,
         Kind::Leave => read::<Rooms<'_>>(envelope, namespace).map(|(target, left)| (target, More::Leave(rooms(&left))))?,
@@ -136,9 +143,9 @@ impl Received {
     pub(in crate::cluster) fn command(self, envelope: &Envelope<'_>) -> Result<Command, WireError> {
         let target = self.target;
         Ok(match self.more {
-            More::Emit { lengths, volatile } => {
+            More::Emit { lengths, flags } => {
                 let payload = split(&envelope.payload(), &lengths)?;
-                Command::Emit { target, payload, volatile }
+                Command::Emit { target, payload, flags }
             }
             More::Join(rooms) => Command::Join { target, rooms },
             More::Leave(rooms) => Command::Leave { target, rooms },

@@ -1,7 +1,7 @@
 //! Envelopes of each version, byte by byte. They never change: a change of the wire is a new version beside the old one.
 
 /// Version 1: what it is, without a MAC, and with that of the secret `golden` on the topic `fanfare.v1.ns._2f`.
-pub(super) const V1: [(&str, &str, &str); 7] = [
+pub(super) const V1: [(&str, &str, &str); 8] = [
     (
         "emit, volatile",
         "010000002e99a766616e66617265c403f00d01cf0000018bcfe5680007cd012c0001c40e94a12f92a161a16291a163920300c05b226e657773222c7b225f706c616365686f6c646572223a747275652c226e756d223a307d5d010203",
@@ -36,5 +36,10 @@ pub(super) const V1: [(&str, &str, &str); 7] = [
         "goodbye, partial",
         "010000002a99a766616e66617265c403f00d01cf0000018bcfe5680007cd012c0504c40a919192a35f3266cd012cc0",
         "010000003b99a766616e66617265c403f00d01cf0000018bcfe5680007cd012c0504c40a919192a35f3266cd012cc410f18b11a274f7ff51a70d046fb3b72aa0",
+    ),
+    (
+        "emit, uncompressed",
+        "010000002c99a766616e66617265c403f00d01cf0000018bcfe5680007cd012c0008c40c94a12f92a161a16291a16390c05b2265225d",
+        "010000003d99a766616e66617265c403f00d01cf0000018bcfe5680007cd012c0008c40c94a12f92a161a16291a16390c4109d7c203338563abeb89ed8ccfa2479295b2265225d",
     ),
 ];

@@ -31,8 +31,11 @@ pub(super) use part::{Goodbye, Heartbeat, List, MAX_REMOVED, MAX_REPORTED, Tag};
 /// The version that this node writes, and the newest that it reads.
 pub(super) const VERSION: u8 = 1;
 
-/// The features that this node has, a bit each: none yet.
-pub(super) const FEATURES: u64 = 0;
+/// The features that this node has, a bit each. One is used when all living members have it, or old ones would refuse what it says.
+pub(super) const FEATURES: u64 = FEATURE_COMPRESS;
+
+/// Reads [`Flags::UNCOMPRESSED`].
+pub(super) const FEATURE_COMPRESS: u64 = 1;
 
 /// The longest header, in bytes.
 pub(super) const MAX_HEADER: usize = 256 * 1024;
@@ -75,10 +78,17 @@ impl Flags {
     pub(super) const CLOSE: Self = Self(1 << 1);
     /// Of a heartbeat or goodbye: it does not list all topics that were used.
     pub(super) const PARTIAL: Self = Self(1 << 2);
+    /// Of an emit: it is not to be compressed. Only for members with [`FEATURE_COMPRESS`].
+    pub(super) const UNCOMPRESSED: Self = Self(1 << 3);
 
     /// These flags if `set`.
     pub(super) fn when(self, set: bool) -> Self {
         if set { self } else { Self::default() }
+    }
+
+    /// Both these flags and others.
+    fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
     }
 
     pub(super) fn has(self, flag: Self) -> bool {
@@ -94,7 +104,7 @@ impl TryFrom<u8> for Flags {
     type Error = WireError;
 
     fn try_from(bits: u8) -> Result<Self, WireError> {
-        let known = Self::VOLATILE.0 | Self::CLOSE.0 | Self::PARTIAL.0;
+        let known = Self::VOLATILE.0 | Self::CLOSE.0 | Self::PARTIAL.0 | Self::UNCOMPRESSED.0;
         if bits & !known == 0 {
             Ok(Self(bits))
         } else {

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     cluster::Origin,
     engine::id::NodeTag,
-    hub::{Command, Room, Target},
+    hub::{Command, EmitFlags, Room, Target},
     protocol::socketio::Payload,
 };
 
@@ -53,7 +53,7 @@ fn seal_body<'a>(body: &Body, payload: impl Iterator<Item = &'a [u8]> + Clone, k
 }
 
 fn seal_command(command: &Command, keys: &Keys) -> Bytes {
-    seal_body(&encode(command).unwrap(), pieces(command), keys)
+    seal_body(&encode(command, FEATURES).unwrap(), pieces(command), keys)
 }
 
 fn receive(message: &Bytes, keys: &Keys) -> Result<Command, WireError> {
@@ -62,12 +62,12 @@ fn receive(message: &Bytes, keys: &Keys) -> Result<Command, WireError> {
     decode(&envelope, &Arc::from("/"))?.command(&envelope)
 }
 
-fn emit(json: &'static str, attachments: &[&'static [u8]], volatile: bool) -> Command {
+fn emit(json: &'static str, attachments: &[&'static [u8]], flags: EmitFlags) -> Command {
     let attachments: Vec<Bytes> = attachments.iter().map(|bytes| Bytes::from_static(bytes)).collect();
     Command::Emit {
         target: target(&["a", "b"], &["c"]),
         payload: Payload::from_parts(json.into(), attachments).unwrap(),
-        volatile,
+        flags,
     }
 }
 
@@ -96,7 +96,14 @@ fn goodbye() -> Body {
 fn commands() -> [Command; 5] {
     let rooms = vec![Room::from("x"), Room::from("y")];
     [
-        emit(r#"["news",{"_placeholder":true,"num":0}]"#, &[b"\x01\x02\x03", b""], true),
+        emit(
+            r#"["news",{"_placeholder":true,"num":0}]"#,
+            &[b"\x01\x02\x03", b""],
+            EmitFlags {
+                volatile: true,
+                compress: true,
+            },
+        ),
         Command::Join {
             target: target(&["a"], &[]),
             rooms: rooms.clone(),
@@ -114,6 +121,14 @@ fn commands() -> [Command; 5] {
             close: false,
         },
     ]
+}
+
+fn uncompressed() -> Command {
+    let flags = EmitFlags {
+        volatile: false,
+        compress: false,
+    };
+    emit(r#"["e"]"#, &[], flags)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -134,8 +149,9 @@ fn unhex(text: &str) -> Bytes {
 #[test]
 fn golden_bytes_of_version_1() {
     let (plain, signed) = (Keys::default(), secret());
-    let bodies = commands().map(|command| (encode(&command).unwrap(), Some(command)));
-    let bodies = bodies.into_iter().chain([(heartbeat(), None), (goodbye(), None)]);
+    let body = |command: Command| (encode(&command, FEATURES).unwrap(), Some(command));
+    let bodies = commands().into_iter().map(body);
+    let bodies = bodies.chain([(heartbeat(), None), (goodbye(), None), body(uncompressed())]);
     for ((body, command), (name, unsigned, mac)) in bodies.zip(golden::V1) {
         for (keys, golden) in [(&plain, unsigned), (&signed, mac)] {
             let written = match &command {
@@ -156,6 +172,12 @@ fn golden_bytes_of_version_1() {
 }
 
 #[test]
+fn what_an_older_member_would_refuse_is_left_out() {
+    let flags = |common| encode(&uncompressed(), common).unwrap().flags;
+    assert_eq!((flags(FEATURES), flags(0)), (Flags::UNCOMPRESSED, Flags::default()));
+}
+
+#[test]
 fn a_heartbeat_is_read_back() {
     let body = heartbeat();
     let read: Heartbeat<'_> = unpack(&body.part).unwrap();
@@ -166,10 +188,10 @@ fn a_heartbeat_is_read_back() {
 
 #[test]
 fn a_payload_is_a_slice_of_the_message() {
-    let Command::Emit { payload, .. } = emit(r#"["e"]"#, &[b"attached"], false) else {
+    let Command::Emit { payload, .. } = emit(r#"["e"]"#, &[b"attached"], EmitFlags::default()) else {
         unreachable!()
     };
-    let message = seal_command(&emit(r#"["e"]"#, &[b"attached"], false), &Keys::default());
+    let message = seal_command(&emit(r#"["e"]"#, &[b"attached"], EmitFlags::default()), &Keys::default());
     let Command::Emit { payload: read, .. } = receive(&message, &Keys::default()).unwrap() else {
         unreachable!()
     };
@@ -180,7 +202,7 @@ fn a_payload_is_a_slice_of_the_message() {
 
 #[test]
 fn only_a_mac_of_an_accepted_secret_is_believed() {
-    let command = emit(r#"["e"]"#, &[], false);
+    let command = emit(r#"["e"]"#, &[], EmitFlags::default());
     let (old, new) = (Secret::new("old"), Secret::new("new"));
     let by = |secrets: &[Secret]| seal_command(&command, &Keys::new(secrets));
     let rotating = Keys::new(&[new.clone(), old.clone()]);
@@ -211,7 +233,7 @@ fn only_a_mac_of_an_accepted_secret_is_believed() {
 
 #[test]
 fn what_is_not_known_is_named() {
-    let message = seal_command(&emit(r#"["e"]"#, &[], false), &Keys::default());
+    let message = seal_command(&emit(r#"["e"]"#, &[], EmitFlags::default()), &Keys::default());
     let with = |kind: u8, flags: u8| {
         let mut bytes = message.to_vec();
         // Kind and flags stand after the array's head, the name, the tag, the epoch and the two sequences.
@@ -223,7 +245,7 @@ fn what_is_not_known_is_named() {
     assert_eq!(with(0, 0), Ok(()));
     assert_eq!(with(6, 0), Err(WireError::Kind(6)));
     assert_eq!(with(4, 0), Err(WireError::Kind(4)), "a heartbeat is not a command");
-    assert_eq!(with(0, 8), Err(WireError::Flags(8)));
+    assert_eq!(with(0, 16), Err(WireError::Flags(16)));
     let mut version = message.to_vec();
     version[0] = 2;
     assert_eq!(receive(&version.into(), &Keys::default()).unwrap_err(), WireError::Version(2));
@@ -236,10 +258,8 @@ fn lists_and_headers_are_bounded_both_ways() {
     let with_rooms = |count: usize, length: usize| {
         let room = "r".repeat(length);
         let rooms: Vec<&str> = iter::repeat_n(room.as_str(), count).collect();
-        encode(&Command::Disconnect {
-            target: target(&rooms, &[]),
-            close: false,
-        })
+        let target = target(&rooms, &[]);
+        encode(&Command::Disconnect { target, close: false }, FEATURES)
     };
     assert!(with_rooms(16 * 1024, 1).is_ok());
     assert_eq!(with_rooms(16 * 1024 + 1, 1).unwrap_err(), TooLong);
@@ -315,10 +335,12 @@ fn any_command() -> impl Strategy<Value = Command> {
     };
     let attachments = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..4);
     prop_oneof![
-        (target(), ".{0,60}", attachments, any::<bool>()).prop_map(|(target, json, attachments, volatile)| Command::Emit {
-            target,
-            payload: Payload::from_parts(json.into(), attachments).unwrap(),
-            volatile,
+        (target(), ".{0,60}", attachments, any::<(bool, bool)>()).prop_map(|(target, json, attachments, (volatile, compress))| {
+            Command::Emit {
+                target,
+                payload: Payload::from_parts(json.into(), attachments).unwrap(),
+                flags: EmitFlags { volatile, compress },
+            }
         }),
         (target(), rooms()).prop_map(|(target, rooms)| Command::Join { target, rooms }),
         (target(), rooms()).prop_map(|(target, rooms)| Command::Leave { target, rooms }),

@@ -116,7 +116,7 @@ impl Raw {
         self.0.as_event().map(|(name, _)| name.into_owned()).unwrap_or_default()
     }
 
-    /// The event with its arguments, for [`Broadcast::emit_payload`](crate::hub::Broadcast::emit_payload).
+    /// The event with its arguments, for [`BroadcastOperator::emit_payload`](crate::hub::BroadcastOperator::emit_payload).
     #[must_use]
     pub const fn payload(&self) -> &Payload {
         &self.0

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     engine::{Handle, Outgoing, Pushed},
     hub::{
-        Command, Room, Target,
+        Command, EmitFlags, Room, Target,
         counters::Counters,
         handlers::Table,
         rooms::Shard,
@@ -57,7 +57,7 @@ impl Core {
     /// Does what a command says to the sockets of this node; answers how many were meant.
     pub(in crate::hub) fn apply(&self, command: &Command) -> usize {
         match command {
-            Command::Emit { target, payload, volatile } => self.emit(target, payload, *volatile),
+            Command::Emit { target, payload, flags } => self.emit(target, payload, *flags),
             Command::Join { target, rooms } => self.regroup(target, rooms, |shard, slot, room| shard.join(slot, room)),
             Command::Leave { target, rooms } => self.regroup(target, rooms, |shard, slot, room| shard.leave(slot, room)),
             Command::Disconnect { target, close } => {
@@ -71,15 +71,15 @@ impl Core {
     }
 
     /// Encodes the event once, if anybody gets it, and pushes the one message to all, in the caller's thread.
-    fn emit(&self, target: &Target, payload: &Payload, volatile: bool) -> usize {
+    fn emit(&self, target: &Target, payload: &Payload, flags: EmitFlags) -> usize {
         let mut message = None;
         let mut tally = Tally::default();
         let mut meant = 0;
         for shard in &self.shards {
             lock(shard).select(&target.rooms, &target.except, |_, member| {
                 meant += 1;
-                if let Ok(message) = message.get_or_insert_with(|| self.event(payload, None)) {
-                    tally.add(push(&member.handle, message, volatile));
+                if let Ok(message) = message.get_or_insert_with(|| self.event(payload, None, flags)) {
+                    tally.add(push(&member.handle, message, flags.volatile));
                 }
             });
         }
@@ -148,8 +148,9 @@ impl Core {
     }
 
     /// The message of an event.
-    pub(in crate::hub) fn event(&self, payload: &Payload, ack: Option<u64>) -> Result<Outgoing, Unencodable> {
-        self.message(Kind::Event, ack, payload)
+    pub(in crate::hub) fn event(&self, payload: &Payload, ack: Option<u64>, flags: EmitFlags) -> Result<Outgoing, Unencodable> {
+        let message = self.message(Kind::Event, ack, payload)?;
+        Ok(if flags.compress { message } else { message.uncompressed() })
     }
 
     /// The message of an answer.

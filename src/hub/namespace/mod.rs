@@ -4,12 +4,11 @@ mod core;
 
 use std::{fmt, sync::Arc};
 
-use serde::Serialize;
-
 pub(super) use self::core::{Core, Tally, push};
 use super::{
-    Broadcast, EmitError, Io, RegisterError, Rooms, Target,
+    BroadcastOperator, Io, RegisterError, Target,
     handlers::{Handler, OnConnect, OnDisconnect, OnEvent, OnMiddleware, bind},
+    operators::operators,
 };
 use crate::protocol::socketio::is_reserved;
 
@@ -91,66 +90,12 @@ impl Namespace {
     }
 
     /// All sockets of the namespace.
-    pub fn all(&self) -> Broadcast {
-        Broadcast::new(&self.io, Target::namespace(Arc::clone(&self.core.name)))
-    }
-
-    /// The sockets of the rooms.
-    pub fn to(&self, rooms: impl Rooms) -> Broadcast {
-        self.all().to(rooms)
-    }
-
-    /// The sockets of the rooms; the same as [`Namespace::to`].
-    pub fn in_(&self, rooms: impl Rooms) -> Broadcast {
-        self.to(rooms)
-    }
-
-    /// The sockets that are in none of the rooms.
-    pub fn except(&self, rooms: impl Rooms) -> Broadcast {
-        self.all().except(rooms)
-    }
-
-    /// The sockets on this node.
-    pub fn local(&self) -> Broadcast {
-        self.all().local()
-    }
-
-    /// All sockets, for events that may be dropped.
-    pub fn volatile(&self) -> Broadcast {
-        self.all().volatile()
-    }
-
-    /// Sends an event to all sockets: see [`Broadcast::emit`].
-    ///
-    /// # Errors
-    /// As [`Broadcast::emit`].
-    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.all().emit(event, args)
-    }
-
-    /// Sends the event `message` to all sockets.
-    ///
-    /// # Errors
-    /// As [`Broadcast::emit`].
-    pub fn send<T: Serialize + ?Sized>(&self, args: &T) -> Result<(), EmitError> {
-        self.all().send(args)
-    }
-
-    /// Makes all sockets join rooms.
-    pub fn sockets_join(&self, rooms: impl Rooms) {
-        self.all().sockets_join(rooms);
-    }
-
-    /// Makes all sockets leave rooms.
-    pub fn sockets_leave(&self, rooms: impl Rooms) {
-        self.all().sockets_leave(rooms);
-    }
-
-    /// Disconnects all sockets: see [`Socket::disconnect`](super::Socket::disconnect).
-    pub fn disconnect_sockets(&self, close: bool) {
-        self.all().disconnect_sockets(close);
+    pub fn all(&self) -> BroadcastOperator {
+        BroadcastOperator::new(&self.io, Target::namespace(Arc::clone(&self.core.name)))
     }
 }
+
+operators!(Namespace);
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

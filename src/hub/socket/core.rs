@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     engine::{CloseReason, Outgoing},
     hub::{
-        AckError, ConnectError, DisconnectReason, EmitError, Room,
+        AckError, ConnectError, DisconnectReason, EmitError, EmitFlags, Room,
         handlers::{Bound, OnEvent},
         intake::OVERHEAD,
         lane::{self, Job, Lane, Queued},
@@ -155,9 +155,9 @@ impl Core {
 
     /// Sends an event that asks for an answer. Gives its id and where the answer comes; an error when the socket is not connected.
     /// Whoever gets it calls [`Core::forget`] when it no longer waits.
-    pub(in crate::hub) fn ask(&self, payload: &Payload) -> Result<(u64, oneshot::Receiver<Payload>), AckError> {
+    pub(in crate::hub) fn ask(&self, payload: &Payload, flags: EmitFlags) -> Result<(u64, oneshot::Receiver<Payload>), AckError> {
         let id = self.namespace.next_ack();
-        let message = self.namespace.event(payload, Some(id)).map_err(EmitError::from)?;
+        let message = self.namespace.event(payload, Some(id), flags).map_err(EmitError::from)?;
         let (sender, answer) = oneshot::channel();
         {
             let mut state = lock(&self.state);
@@ -167,7 +167,7 @@ impl Core {
             state.acks.insert(id, sender);
         }
         self.peer.intake.expect();
-        self.send(&message, false);
+        self.send(&message, flags.volatile);
         Ok((id, answer))
     }
 

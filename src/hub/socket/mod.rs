@@ -1,14 +1,16 @@
 //! A socket as applications see it.
 
 mod core;
+mod operator;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(super) use self::core::{Core, Standing, refusal};
+pub use self::operator::SocketOperator;
 use super::{
-    AckRequest, Broadcast, EmitError, Io, RegisterError, Room, Rooms, Scope, Target,
+    AckRequest, BroadcastOperator, EmitError, EmitFlags, Io, RegisterError, Room, Rooms, Target,
     handlers::{Handler, OnEvent, Rejection, bind},
 };
 use crate::{
@@ -116,16 +118,13 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: the name is reserved, or the arguments cannot be encoded.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.core
-            .send(&self.core.namespace.event(&Payload::event(event, args)?, None)?, false);
-        Ok(())
+        self.emit_flagged(&Payload::event(event, args)?, EmitFlags::default())
     }
 
     /// Sends an event that is encoded already. What the parser cannot encode is dropped and counted.
     pub fn emit_payload(&self, event: &Payload) {
-        if let Ok(message) = self.core.namespace.event(event, None) {
-            self.core.send(&message, false);
-        }
+        // It was counted.
+        drop(self.emit_flagged(event, EmitFlags::default()));
     }
 
     /// Sends the event `message`.
@@ -136,13 +135,21 @@ impl Socket {
         self.emit("message", args)
     }
 
+    /// The same as [`Socket::send`].
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn write<T: Serialize + ?Sized>(&self, args: &T) -> Result<(), EmitError> {
+        self.send(args)
+    }
+
     /// Sends an event and asks for an answer, which is awaited:
     ///
     /// ```no_run
     /// # use fanfare::hub::{AckError, Socket};
     /// # use std::time::Duration;
     /// async fn ask(socket: Socket) -> Result<(), AckError> {
-    ///     let name: String = socket.emit_with_ack("who are you", &()).timeout(Duration::from_secs(2)).await?;
+    ///     let name: String = socket.timeout(Duration::from_secs(2)).emit_with_ack("who are you", &()).await?;
     ///     # drop(name);
     ///     Ok(())
     /// }
@@ -150,43 +157,52 @@ impl Socket {
     ///
     /// A mistake of the caller is an error of the answer.
     pub fn emit_with_ack<A>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckRequest<A> {
-        AckRequest::new(&self.core, Payload::event(event, args))
+        self.operator().emit_with_ack(event, args)
     }
 
     /// The same socket for events that are dropped, and counted, if they cannot be written now.
-    #[must_use]
-    pub const fn volatile(&self) -> Volatile<'_> {
-        Volatile(self)
+    pub fn volatile(&self) -> SocketOperator<'_> {
+        self.operator().volatile()
+    }
+
+    /// The same socket for events that may or may not be compressed.
+    pub fn compress(&self, compress: bool) -> SocketOperator<'_> {
+        self.operator().compress(compress)
+    }
+
+    /// The same socket for events whose answer is waited for so long.
+    pub fn timeout(&self, timeout: Duration) -> SocketOperator<'_> {
+        self.operator().timeout(timeout)
     }
 
     /// Everybody else in the namespace.
-    pub fn broadcast(&self) -> Broadcast {
+    pub fn broadcast(&self) -> BroadcastOperator {
         let target = Target {
             namespace: Arc::clone(self.namespace()),
             rooms: Vec::new(),
             except: vec![Arc::clone(self.id())],
         };
-        Broadcast::new(&self.io, target)
+        BroadcastOperator::new(&self.io, target)
     }
 
     /// Everybody else in the rooms.
-    pub fn to(&self, rooms: impl Rooms) -> Broadcast {
+    pub fn to(&self, rooms: impl Rooms) -> BroadcastOperator {
         self.broadcast().to(rooms)
     }
 
     /// Everybody else in the rooms; the same as [`Socket::to`].
-    pub fn in_(&self, rooms: impl Rooms) -> Broadcast {
+    pub fn in_(&self, rooms: impl Rooms) -> BroadcastOperator {
         self.to(rooms)
     }
 
     /// Everybody else who is in none of the rooms.
-    pub fn except(&self, rooms: impl Rooms) -> Broadcast {
+    pub fn except(&self, rooms: impl Rooms) -> BroadcastOperator {
         self.broadcast().except(rooms)
     }
 
     /// Everybody else on this node.
-    pub fn local(&self) -> Broadcast {
-        self.broadcast().scope(Scope::Local)
+    pub fn local(&self) -> BroadcastOperator {
+        self.broadcast().local()
     }
 
     /// Joins rooms. In a middleware this takes effect when the client is connected, and never if it is refused.
@@ -232,6 +248,16 @@ impl Socket {
         }
     }
 
+    const fn operator(&self) -> SocketOperator<'_> {
+        SocketOperator::new(self)
+    }
+
+    fn emit_flagged(&self, event: &Payload, flags: EmitFlags) -> Result<(), EmitError> {
+        let message = self.core.namespace.event(event, None, flags)?;
+        self.core.send(&message, flags.volatile);
+        Ok(())
+    }
+
     pub(super) fn answer(&self, id: u64, args: &Payload) {
         if let Ok(message) = self.core.namespace.ack(args, id) {
             self.core.send(&message, false);
@@ -243,32 +269,5 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let masked = self.core.id.get(..6).unwrap_or_default();
         write!(f, "Socket({}#{masked}…)", self.core.namespace.name)
-    }
-}
-
-/// A socket for events that are dropped if they cannot be written now: see [`Socket::volatile`].
-#[derive(Debug, Clone, Copy)]
-pub struct Volatile<'a>(&'a Socket);
-
-impl Volatile<'_> {
-    /// Sends an event to this client if it can be written to now.
-    ///
-    /// # Errors
-    /// As [`Socket::emit`].
-    pub fn emit<T: Serialize + ?Sized>(self, event: &str, args: &T) -> Result<(), EmitError> {
-        let payload = Payload::event(event, args)?;
-        let Self(Socket { core, .. }) = self;
-        core.send(&core.namespace.event(&payload, None)?, true);
-        Ok(())
-    }
-
-    /// Everybody else in the namespace.
-    pub fn broadcast(self) -> Broadcast {
-        self.0.broadcast().volatile()
-    }
-
-    /// Everybody else in the rooms.
-    pub fn to(self, rooms: impl Rooms) -> Broadcast {
-        self.0.to(rooms).volatile()
     }
 }

@@ -59,9 +59,13 @@ async fn an_answer_that_does_not_come_is_a_timeout() {
     assert_eq!(started.elapsed(), Duration::from_secs(10));
     let short = socket.emit_with_ack::<()>("b", &()).timeout(Duration::from_millis(5));
     assert!(matches!(short.await, Err(AckError::Timeout)));
+    let started = tokio::time::Instant::now();
+    let shorter = socket.timeout(Duration::from_millis(3)).emit_with_ack::<()>("c", &());
+    assert!(matches!(shorter.await, Err(AckError::Timeout)));
+    assert_eq!(started.elapsed(), Duration::from_millis(3));
     assert_eq!(peer.send("30[]"), Flow::Continue, "too late is not an error");
     let counters = io.hub().counters();
-    assert_eq!((counters.acks_timed_out.get(), counters.acks_unknown.get()), (2, 1));
+    assert_eq!((counters.acks_timed_out.get(), counters.acks_unknown.get()), (3, 1));
 }
 
 #[tokio::test(start_paused = true)]

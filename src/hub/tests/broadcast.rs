@@ -1,7 +1,7 @@
 //! Who gets what, and in which order.
 
 use super::*;
-use crate::hub::{Command, Observer, Raw, Room, Scope, Socket, Target};
+use crate::hub::{Command, EmitFlags, Observer, Raw, Room, Scope, Socket, Target};
 
 #[tokio::test]
 async fn rooms_union_and_except_reach_each_socket_once() {
@@ -144,7 +144,7 @@ fn no_broadcast_comes_before_the_connect_answer_or_after_the_farewell() {
             ..Target::namespace("/".into())
         },
         payload: crate::protocol::socketio::Payload::event("fire", &1).unwrap(),
-        volatile: false,
+        flags: EmitFlags::default(),
     };
     let (all, room) = (fire(&[]), fire(&["room", "other"]));
     let callers = [false, true].map(|joining| {
@@ -205,20 +205,13 @@ async fn operators_only_build_commands() {
         .to(["a", "b"])
         .except(String::from("c"))
         .volatile()
+        .compress(false)
         .local()
         .emit("e", &(1, 2))
         .unwrap();
     io.of("/chat").in_("a").disconnect_sockets(true);
     let heard = heard.0.lock().unwrap();
-    let (
-        Command::Emit {
-            target,
-            payload,
-            volatile: true,
-        },
-        Scope::Local,
-    ) = &heard[0]
-    else {
+    let (Command::Emit { target, payload, flags }, Scope::Local) = &heard[0] else {
         panic!("{heard:?}")
     };
     let expected = Target {
@@ -227,6 +220,7 @@ async fn operators_only_build_commands() {
         except: vec!["c".into()],
     };
     assert_eq!(*target, expected);
+    assert!(flags.volatile && !flags.compress);
     assert_eq!(payload.json(), r#"["e",1,2]"#);
     assert!(matches!(&heard[1], (Command::Disconnect { close: true, .. }, Scope::Cluster)));
 }
