@@ -14,7 +14,7 @@ pub struct Config {
     /// How many namespaces one connection may join; further ones are refused. Default: 32.
     pub max_namespaces: usize,
     /// How packets are carried; clients must use the same one, and so must all nodes of a cluster. Default: [`JsonParser`], the stock
-    /// client's.
+    /// client's; [`MsgpackParser`](super::MsgpackParser) for clients with `socket.io-msgpack-parser`.
     pub parser: Arc<dyn Parser>,
     /// Bounds on a client's packets.
     pub limits: Limits,

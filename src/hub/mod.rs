@@ -41,4 +41,4 @@ pub use operators::{BroadcastOperator, Rooms};
 pub use reason::DisconnectReason;
 pub use socket::{Socket, SocketOperator};
 
-pub use crate::protocol::socketio::RESERVED_EVENTS;
+pub use crate::protocol::socketio::{JsonParser, MsgpackParser, Parser, RESERVED_EVENTS};

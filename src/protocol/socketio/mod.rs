@@ -3,8 +3,10 @@
 pub mod assembler;
 mod json;
 mod json_parser;
+mod msgpack;
 mod packet;
 mod parser;
+mod placeholder;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -12,6 +14,7 @@ pub mod value;
 
 pub use assembler::{Assembled, Assembler};
 pub use json_parser::JsonParser;
+pub use msgpack::MsgpackParser;
 pub use packet::{DecodeError, Kind, Limits, Packet, RESERVED_EVENTS, is_reserved};
 pub use parser::{Decoded, Encoded, Message, Parser, Pending, Unencodable};
 pub use text::event_name;

@@ -21,12 +21,14 @@ pub fn is_reserved(event: &str) -> bool {
 /// How much a peer may send in one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most attachments of one packet.
+    /// The most attachments of one packet. A packet in msgpack is not refused for having more: what goes beyond stands together in one
+    /// further attachment.
     pub max_attachments: usize,
     /// The deepest nesting of arrays and objects in a payload; the payload's own array is the first level. More than 127 count as
     /// 127.
     pub max_depth: usize,
-    /// The most bytes of one packet, its text and its attachments together.
+    /// The most bytes of one packet, its text and its attachments together. Of a packet in msgpack this bounds both what comes and the
+    /// [`Payload`](super::Payload) that it becomes.
     pub max_bytes: usize,
 }
 
@@ -153,7 +155,18 @@ pub enum DecodeError {
     /// A binary message that no packet announced.
     #[error("binary message that no packet announced")]
     UnexpectedBinary,
-    /// What a parser other than the default one has to say.
+    /// A text message to a parser whose packets are binary.
+    #[error("text message where packets are binary")]
+    UnexpectedText,
+    /// A binary message that is not msgpack, or not a packet in msgpack.
+    #[error("not a msgpack packet at byte {offset}: {flaw}")]
+    InvalidMsgpack {
+        /// Where, in bytes from the message's first.
+        offset: usize,
+        /// What was found there.
+        flaw: &'static str,
+    },
+    /// What an application's own parser, or the msgpack one, has to say beside that.
     #[error("{0}")]
     Foreign(Cow<'static, str>),
 }

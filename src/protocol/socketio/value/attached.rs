@@ -1,4 +1,4 @@
-//! A serde deserializer over JSON in which placeholders are the bytes of attachments.
+//! A serde deserializer over JSON in which placeholders are what they stand for.
 
 use bytes::Bytes;
 use serde::{
@@ -11,6 +11,12 @@ use serde::{
 };
 use serde_json::{Error, Map, Value};
 
+use super::date_text;
+use crate::protocol::socketio::{
+    msgpack::reader::Token,
+    placeholder::{Original, Placeholder},
+};
+
 /// A value, and the attachments that placeholders in it name. Its nesting is bounded by the parser that made the value.
 pub(super) struct Attached<'a> {
     value: Value,
@@ -22,22 +28,50 @@ impl<'a> Attached<'a> {
         Self { value, attachments }
     }
 
-    /// The attachment, where the value is a placeholder.
-    fn bytes(&self) -> Result<Option<&'a Bytes>, Error> {
+    /// What the value stands for, where it is a placeholder.
+    fn held(&self) -> Result<Option<Held<'a>>, Error> {
         let Value::Object(object) = &self.value else {
             return Ok(None);
         };
         if object.get("_placeholder") != Some(&Value::Bool(true)) {
             return Ok(None);
         }
-        let index = object
-            .get("num")
-            .and_then(Value::as_u64)
-            .and_then(|index| usize::try_from(index).ok());
-        let bytes = index.and_then(|index| self.attachments.get(index));
-        bytes
-            .map(Some)
+        let number = |key| object.get(key).and_then(Value::as_u64);
+        let placeholder = Placeholder {
+            is_marked: true,
+            number: number("num"),
+            extension: number("ext"),
+            place: number("msgpack"),
+        };
+        let original = placeholder.original(self.attachments);
+        original
+            .map(|original| Some(Held::from(original)))
             .ok_or_else(|| Error::custom("illegal attachments: a placeholder names none"))
+    }
+}
+
+/// A value that JSON lacks.
+enum Held<'a> {
+    Bytes(&'a [u8]),
+    Undefined,
+    /// Milliseconds since 1970.
+    Date(i64),
+    Float(f64),
+}
+
+impl<'a> From<Original<'a>> for Held<'a> {
+    fn from(original: Original<'a>) -> Self {
+        match original {
+            Original::Binary(bytes) | Original::Buffer(bytes) => Self::Bytes(bytes),
+            Original::Msgpack(raw, token) => match token {
+                Token::Binary(bytes) | Token::Buffer(bytes) | Token::Extension(bytes) => Self::Bytes(bytes),
+                Token::Date(time) => Self::Date(time),
+                Token::Float(number) => Self::Float(number),
+                Token::Undefined => Self::Undefined,
+                // A parser of ours puts nothing else there.
+                _ => Self::Bytes(raw),
+            },
+        }
     }
 }
 
@@ -49,12 +83,32 @@ impl<'de> IntoDeserializer<'de, Error> for Attached<'_> {
     }
 }
 
+/// Methods of numbers, which a date can be read as.
+macro_rules! dated {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self.held()? {
+                Some(Held::Date(time)) => visitor.visit_i64(time),
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
 impl<'de> Deserializer<'de> for Attached<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if let Some(bytes) = self.bytes()? {
-            return visitor.visit_byte_buf(bytes.to_vec());
+        if let Some(held) = self.held()? {
+            return match held {
+                Held::Bytes(bytes) => visitor.visit_byte_buf(bytes.to_vec()),
+                Held::Undefined => visitor.visit_unit(),
+                Held::Date(time) => match date_text(time) {
+                    Some(text) => visitor.visit_string(text),
+                    None => visitor.visit_unit(),
+                },
+                Held::Float(number) => visitor.visit_f64(number),
+            };
         }
         let attachments = self.attachments;
         match self.value {
@@ -75,7 +129,7 @@ impl<'de> Deserializer<'de> for Attached<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.value.is_null() {
+        if self.value.is_null() || matches!(self.held()?, Some(Held::Undefined)) {
             visitor.visit_none()
         } else {
             visitor.visit_some(self)
@@ -84,9 +138,9 @@ impl<'de> Deserializer<'de> for Attached<'_> {
 
     /// A sequence of numbers, e.g. a plain `Vec<u8>`, can be read from an attachment too.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.bytes()? {
-            Some(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())),
-            None => self.deserialize_any(visitor),
+        match self.held()? {
+            Some(Held::Bytes(bytes)) => visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())),
+            _ => self.deserialize_any(visitor),
         }
     }
 
@@ -106,9 +160,13 @@ impl<'de> Deserializer<'de> for Attached<'_> {
         }
     }
 
+    dated! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
+        deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map
-        struct identifier ignored_any
+        bool char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -118,6 +176,8 @@ fn members<'de>(object: Map<String, Value>, attachments: &[Bytes]) -> Members<'d
     let members: Vec<_> = object
         .into_iter()
         .map(|(key, value)| (Key(key), Attached { value, attachments }))
+        // As in JavaScript's JSON: an undefined member is none.
+        .filter(|(_, member)| !matches!(member.held(), Ok(Some(Held::Undefined))))
         .collect();
     MapDeserializer::new(members.into_iter())
 }
