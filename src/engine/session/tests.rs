@@ -497,7 +497,8 @@ impl World {
             ] {
                 self.act(act);
             }
-            for act in [Act::UpArrives, Act::DownArrives, Act::ServerWrites(1000, 0)] {
+            // A poll that crossed the answer to the probe is answered when the pause after the last noop is over.
+            for act in [Act::UpArrives, Act::DownArrives, Act::ServerWrites(1000, 0), Act::TimePasses] {
                 self.act(act);
             }
         }
