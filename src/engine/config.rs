@@ -30,6 +30,11 @@ pub struct Config {
     pub initial_packet: Option<String>,
     /// How long a peer may take none of the bytes that wait for it before its connection is reset.
     pub write_timeout: Duration,
+    /// From the first byte of a WebSocket message to its last; a session whose peer takes longer is closed with `transport error`. What
+    /// has come of the message is held meanwhile.
+    pub message_timeout: Duration,
+    /// How long the last bytes of a WebSocket, and its close handshake, may take; after that it is reset.
+    pub farewell_timeout: Duration,
     /// How long an application may keep a session paused before the session is closed with `transport error`.
     pub pause_timeout: Duration,
     /// How long the close of a polling session waits for the next poll.
@@ -54,6 +59,8 @@ impl Default for Config {
             allow_eio3: false,
             initial_packet: None,
             write_timeout: Duration::from_secs(20),
+            message_timeout: Duration::from_secs(60),
+            farewell_timeout: Duration::from_secs(2),
             pause_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(30),
             max_sessions: 1_000_000,

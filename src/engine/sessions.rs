@@ -19,7 +19,7 @@ use crate::protocol::engineio::{
 
 use super::{
     Application, Arrival, CloseReason, Config, Counters, Handle, Handshake, Io, Outgoing, Reply, Transport,
-    driver::{Driver, FAREWELL, now},
+    driver::{Driver, now},
     flusher::{Shared, gather},
     id::{NodeTag, new_id},
     mailbox::{Line, Mailbox},
@@ -135,6 +135,12 @@ impl Engine {
         &self.shared.counters
     }
 
+    /// How many tasks of sessions run now: one for each session, and for each connection that outlives its session for its last bytes.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.drivers.len()
+    }
+
     /// The intervals and bounds.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -216,7 +222,9 @@ impl Engine {
         if tokio::time::timeout(grace, self.drivers.wait()).await.is_err() {
             self.registry.for_each(|handle| handle.0.kill(reason));
             // What lingers now is bounded by itself; a driver that never yields would be a defect of the application.
-            tokio::time::timeout(FAREWELL, self.drivers.wait()).await.ok();
+            tokio::time::timeout(self.shared.config.farewell_timeout, self.drivers.wait())
+                .await
+                .ok();
         }
         self.stop.cancel();
         self.flushers.close();

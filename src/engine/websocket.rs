@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use socket2::SockRef;
@@ -60,6 +61,8 @@ pub fn accept<'a, Values: Iterator<Item = &'a str>>(headers: impl Fn(&'static st
 pub(super) struct Wire {
     stream: Stream,
     pub(super) decoder: Decoder,
+    /// When the message that has begun to come is late.
+    pub(super) due: Option<Instant>,
     /// Bytes that were read and not decoded yet: what came behind the handshake, or what a pause left.
     unread: Vec<u8>,
     /// How many of them have been decoded.
@@ -83,6 +86,7 @@ impl Wire {
         Self {
             stream,
             decoder: Decoder::new(max_message),
+            due: None,
             unread: read.to_vec(),
             decoded: 0,
             unflushed: false,
@@ -94,6 +98,15 @@ impl Wire {
         match &self.stream {
             Stream::Tcp(stream) => Some(stream),
             Stream::Boxed(_) => None,
+        }
+    }
+
+    /// Notices, between two frames and at the end of what was read, whether a message is under way, which has `time` from its first byte.
+    pub(super) fn watch(&mut self, now: Instant, time: Duration) {
+        if self.decoder.is_pending() {
+            self.due.get_or_insert(now + time);
+        } else {
+            self.due = None;
         }
     }
 
@@ -195,7 +208,7 @@ impl Wire {
     pub(super) fn reset_on_drop(&self) {
         if let Stream::Tcp(stream) = &self.stream {
             // Where the option cannot be set the connection is closed in the ordinary way.
-            drop(SockRef::from(&**stream).set_linger(Some(std::time::Duration::ZERO)));
+            drop(SockRef::from(&**stream).set_linger(Some(Duration::ZERO)));
         }
     }
 }

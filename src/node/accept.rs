@@ -2,15 +2,16 @@
 //!
 //! `axum::serve` sets neither a header timeout nor `TCP_NODELAY`, and counts nothing. Everything that a client can hold here is
 //! bounded: connections that speak HTTP by a semaphore (WebSockets leave it, the engine bounds sessions), all together by the
-//! process's file descriptors, of which some are left to the rest of the node; a request's head by size and time, an HTTP/2 connection
-//! by its streams, resets and header lists, unread answers by `TCP_USER_TIMEOUT`.
+//! process's file descriptors, of which some are left to the rest of the node; a request's head by size and time, a connection without
+//! requests by time, an HTTP/2 connection by its streams, resets and header lists, unread answers by `TCP_USER_TIMEOUT`.
 
 use std::{
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,14 +26,12 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// From the accepted connection, or the last answer, to the end of the next request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long written bytes may stay unacknowledged, or a closed window closed, before the kernel gives a connection up.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::engine::Counter;
+
 /// Pause after the process ran out of file descriptors: the listener would be ready again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// File descriptors that clients leave to probes, scrapers, peers and the backend: at most so many, and at most an eighth of all.
@@ -61,9 +60,27 @@ pub(super) struct Accepting {
     tasks: TaskTracker,
 }
 
+/// What a listener lets its connections hold.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    pub(super) whose: Whose,
+    /// Connections that speak HTTP at one time.
+    pub(super) places: usize,
+    /// From the accepted connection, or the last answer, to the end of the next request's head.
+    pub(super) header_timeout: Duration,
+    /// How long written bytes may stay unacknowledged, or a closed window closed, before the kernel gives a connection up.
+    pub(super) send_timeout: Duration,
+}
+
 impl Accepting {
-    /// Serves `router` to at most `places` connections at one time.
-    pub(super) fn start(listener: TcpListener, address: SocketAddr, router: Router, places: usize, whose: Whose) -> Self {
+    /// Serves `router` within `bounds`; `open` is the gauge of connections that speak HTTP now.
+    pub(super) fn start(listener: TcpListener, address: SocketAddr, router: Router, bounds: &Bounds, open: Arc<Counter>) -> Self {
+        let &Bounds {
+            whose,
+            places,
+            header_timeout,
+            send_timeout,
+        } = bounds;
         let accepting = Self {
             address,
             stop: CancellationToken::new(),
@@ -71,13 +88,16 @@ impl Accepting {
             tasks: TaskTracker::new(),
         };
         let connections = Connections {
-            http: Arc::new(http()),
+            http: Arc::new(http(header_timeout)),
             router,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             descriptors: match whose {
                 Whose::Clients => max_descriptors().map(|max| max - SPARE.min(max / 8)),
                 Whose::Operators => None,
             },
+            header_timeout,
+            send_timeout,
+            open,
             stop: accepting.stop.clone(),
             cut: accepting.cut.clone(),
             tasks: accepting.tasks.clone(),
@@ -113,11 +133,11 @@ impl Drop for Accepting {
     }
 }
 
-fn http() -> auto::Builder<TokioExecutor> {
+fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(header_timeout)
         .max_buf_size(BUFFER);
     http.http2()
         .timer(TokioTimer::new())
@@ -126,8 +146,8 @@ fn http() -> auto::Builder<TokioExecutor> {
         .max_local_error_reset_streams(RESETS)
         .max_header_list_size(16 * 1024)
         .max_send_buf_size(64 * 1024)
-        .keep_alive_interval(HEADER_TIMEOUT)
-        .keep_alive_timeout(HEADER_TIMEOUT);
+        .keep_alive_interval(header_timeout)
+        .keep_alive_timeout(header_timeout);
     http
 }
 
@@ -138,6 +158,9 @@ struct Connections {
     places: Arc<Semaphore>,
     /// A connection is taken if its descriptor, which is the lowest that was free, is below.
     descriptors: Option<u64>,
+    header_timeout: Duration,
+    send_timeout: Duration,
+    open: Arc<Counter>,
     stop: CancellationToken,
     cut: CancellationToken,
     tasks: TaskTracker,
@@ -193,24 +216,26 @@ impl Connections {
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         // A socket that refuses an option is gone already, and says so at the first read.
-        if stream.set_nodelay(true).is_err() || set_write_timeout(&stream).is_err() {
+        if stream.set_nodelay(true).is_err() || set_send_timeout(&stream, self.send_timeout).is_err() {
             return;
         }
-        let begun = Arc::new(AtomicBool::new(false));
-        let service = Requests {
+        let requests = Arc::<Requests>::default();
+        let service = Answering {
             router: TowerToHyperService::new(self.router.clone()),
             peer,
-            begun: Arc::clone(&begun),
+            requests: Arc::clone(&requests),
         };
         let (http, stop, cut) = (Arc::clone(&self.http), self.stop.clone(), self.cut.clone());
+        let (header_timeout, send_timeout) = (self.header_timeout, self.send_timeout);
+        let open = Open::new(&self.open, place);
         self.tasks.spawn(async move {
-            let _place = place;
+            let _open = open;
             let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
             tokio::pin!(connection);
-            // While it tells HTTP/1 from HTTP/2, hyper-util watches no clock.
-            let first_request = sleep(HEADER_TIMEOUT);
-            tokio::pin!(first_request);
-            let (mut stopping, mut waiting) = (false, true);
+            // hyper-util watches no clock while it tells HTTP/1 from HTTP/2, and on HTTP/2 none over a connection without requests.
+            let idle = sleep(header_timeout);
+            tokio::pin!(idle);
+            let (mut stopping, mut seen) = (false, 0);
             loop {
                 tokio::select! {
                     ended = connection.as_mut() => {
@@ -221,16 +246,24 @@ impl Connections {
                     }
                     () = stop.cancelled(), if !stopping => {
                         stopping = true;
-                        if !begun.load(Ordering::Relaxed) {
+                        if requests.begun() == 0 {
                             return;
                         }
                         connection.as_mut().graceful_shutdown();
                     }
-                    () = first_request.as_mut(), if waiting => {
-                        waiting = false;
-                        if !begun.load(Ordering::Relaxed) {
-                            return;
+                    () = idle.as_mut() => {
+                        let over = requests.over();
+                        if over == requests.begun() && over == seen {
+                            // One that was told to end, and cannot send its last answers, is not waited for any longer.
+                            if over == 0 || stopping {
+                                return;
+                            }
+                            stopping = true;
+                            connection.as_mut().graceful_shutdown();
                         }
+                        seen = over;
+                        let wait = if stopping { send_timeout } else { header_timeout };
+                        idle.as_mut().reset(Instant::now() + wait);
                     }
                     () = cut.cancelled() => return,
                 }
@@ -239,22 +272,81 @@ impl Connections {
     }
 }
 
-/// The router as one connection sees it: requests carry the peer's address.
-struct Requests {
-    router: TowerToHyperService<Router>,
-    peer: SocketAddr,
-    begun: Arc<AtomicBool>,
+/// A connection that speaks HTTP: its place, and one in the gauge.
+struct Open {
+    gauge: Arc<Counter>,
+    _place: OwnedSemaphorePermit,
 }
 
-impl Service<Request<Incoming>> for Requests {
+impl Open {
+    fn new(gauge: &Arc<Counter>, place: OwnedSemaphorePermit) -> Self {
+        gauge.increment();
+        Self {
+            gauge: Arc::clone(gauge),
+            _place: place,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.gauge.decrement();
+    }
+}
+
+/// How many requests of one connection have begun, and how many of them are over.
+#[derive(Debug, Default)]
+struct Requests {
+    begun: AtomicU64,
+    over: AtomicU64,
+}
+
+impl Requests {
+    fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    fn over(&self) -> u64 {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// A request under way: it is over when it was answered, or given up.
+struct UnderWay(Arc<Requests>);
+
+impl UnderWay {
+    fn new(requests: &Arc<Requests>) -> Self {
+        requests.begun.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.over.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The router as one connection sees it: requests carry the peer's address.
+struct Answering {
+    router: TowerToHyperService<Router>,
+    peer: SocketAddr,
+    requests: Arc<Requests>,
+}
+
+impl Service<Request<Incoming>> for Answering {
     type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
     type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
-    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.begun.store(true, Ordering::Relaxed);
+        let under_way = UnderWay::new(&self.requests);
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        self.router.call(request)
+        let answer = self.router.call(request);
+        Box::pin(async move {
+            let _under_way = under_way;
+            answer.await
+        })
     }
 }
 
@@ -273,13 +365,12 @@ fn max_descriptors() -> Option<u64> {
 }
 
 #[cfg(target_os = "linux")]
-fn set_write_timeout(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT))
+fn set_send_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
 }
 
 /// Elsewhere the retransmission limit of the system applies.
 #[cfg(not(target_os = "linux"))]
-fn set_write_timeout(_: &TcpStream) -> io::Result<()> {
-    let _ = WRITE_TIMEOUT;
+fn set_send_timeout(_: &TcpStream, _: Duration) -> io::Result<()> {
     Ok(())
 }

@@ -15,7 +15,7 @@ use prometheus::{Registry, TextEncoder};
 use super::BuildError;
 use crate::{
     cluster::Cluster,
-    engine::{CloseReason, Engine},
+    engine::{CloseReason, Counter, Engine},
     hub::Hub,
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Layers {
     pub(super) hub: Arc<Hub>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) adapter: Arc<dyn Adapter>,
+    /// Gauge: connections of clients that speak HTTP, where the node accepts them itself.
+    pub(super) http_connections: Arc<Counter>,
 }
 
 /// One metric: its name, what it means, and where its value stands.
@@ -45,6 +47,14 @@ const SESSIONS_CLOSED: &str = "fanfare_sessions_closed_total";
 /// Values that go up and down.
 const GAUGES: &[Metric] = &[
     metric("fanfare_sessions", "Engine.IO sessions open now", |l| l.engine.counters().open()),
+    metric(
+        "fanfare_http_connections",
+        "Connections of clients that speak HTTP now, on the node's own listener",
+        |l| l.http_connections.get(),
+    ),
+    metric("fanfare_tasks", "Tasks of sessions and of their handlers that run now", |l| {
+        (l.engine.tasks() + l.hub.tasks()) as u64
+    }),
     metric("fanfare_namespaces", "Namespaces that exist", |l| l.hub.counters().namespaces.get()),
     metric("fanfare_sockets", "Sockets connected to a namespace", |l| {
         l.hub.counters().sockets.get()

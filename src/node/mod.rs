@@ -13,7 +13,7 @@ use std::{
 use fanfare_adapters::Adapter;
 use tokio::net::TcpListener;
 
-use self::accept::{Accepting, Whose};
+use self::accept::{Accepting, Bounds, Whose};
 use crate::hub::{Io, RegisterError};
 
 mod accept;
@@ -54,6 +54,12 @@ pub struct Config {
     /// here, sessions have their own bound in the engine. All of them together leave some file descriptors to the rest of the node: a
     /// connection beyond is closed at once. Default 100 000.
     pub max_connections: usize,
+    /// From an accepted connection, or from its last answer, to the end of the next request's head; a connection that takes longer is
+    /// closed. Default 30 s.
+    pub header_timeout: Duration,
+    /// How long the peer of a connection, a WebSocket too, may leave what was sent to it unacknowledged, or its window closed, before
+    /// the kernel resets the connection (`TCP_USER_TIMEOUT`; only on Linux). Default 30 s.
+    pub send_timeout: Duration,
     /// What the node serves, and with whom.
     pub server: ServerConfig,
 }
@@ -65,6 +71,8 @@ impl Default for Config {
             internal_listen: SocketAddr::from(([127, 0, 0, 1], 3001)),
             shutdown_grace: Duration::from_secs(10),
             max_connections: 100_000,
+            header_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(30),
             server: ServerConfig::default(),
         }
     }
@@ -122,6 +130,8 @@ impl Node {
             internal_listen,
             shutdown_grace,
             max_connections,
+            header_timeout,
+            send_timeout,
             mut server,
         } = config;
         let (public, public_addr) = bind("public", listen).await?;
@@ -134,13 +144,20 @@ impl Node {
             server.close(Duration::ZERO).await;
             return Err(error.into());
         }
-        let public = Accepting::start(public, public_addr, server.router(), max_connections, Whose::Clients);
+        let bounds = |whose, places| Bounds {
+            whose,
+            places,
+            header_timeout,
+            send_timeout,
+        };
+        let clients = bounds(Whose::Clients, max_connections);
+        let public = Accepting::start(public, public_addr, server.router(), &clients, server.http_connections());
         let internal = Accepting::start(
             internal,
             internal_addr,
             server.internal_router(),
-            internal::PLACES,
-            Whose::Operators,
+            &bounds(Whose::Operators, internal::PLACES),
+            Arc::default(),
         );
         Ok(RunningNode {
             server,

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     cluster::{self, Cluster},
-    engine::{self, CloseReason, Engine, id::NodeTag},
+    engine::{self, CloseReason, Counter, Engine, id::NodeTag},
     hub::{self, Hub, Io},
 };
 
@@ -52,6 +52,8 @@ pub struct ServerConfig {
     pub http_compression: Option<HttpCompression>,
     /// When the node stops calling itself ready.
     pub ready: ReadyConfig,
+    /// How long the body of a POST may take; a slower one is answered 408, and its session ends. Default 30 s.
+    pub body_timeout: Duration,
 }
 
 impl Default for ServerConfig {
@@ -66,6 +68,7 @@ impl Default for ServerConfig {
             serve_client: true,
             http_compression: Some(HttpCompression::default()),
             ready: ReadyConfig::default(),
+            body_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -181,6 +184,7 @@ impl Builder {
             serve_client,
             http_compression,
             ready,
+            body_timeout,
         } = config;
 
         // Everything that can be wrong is looked at before anything runs.
@@ -198,6 +202,7 @@ impl Builder {
             hub,
             cluster,
             adapter,
+            http_connections: Arc::default(),
         };
         Ok(Server(Arc::new(Shared {
             io,
@@ -207,6 +212,7 @@ impl Builder {
                 cors,
                 cookie,
                 compression: http_compression,
+                body_timeout,
                 bundle: serve_client.then(ClientBundle::new),
                 ..Transports::bare(path, Arc::clone(&layers.engine))
             }),
@@ -243,6 +249,11 @@ impl Server {
     /// Routes for `/livez`, `/readyz` and `/metrics`. They belong on a listener that clients cannot reach.
     pub fn internal_router(&self) -> Router {
         super::internal::router(Arc::clone(&self.0))
+    }
+
+    /// The gauge of connections that speak HTTP, for whoever accepts them.
+    pub(super) fn http_connections(&self) -> Arc<Counter> {
+        Arc::clone(&self.0.layers.http_connections)
     }
 
     /// From now on `/readyz` says no.

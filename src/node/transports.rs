@@ -23,9 +23,6 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::{BuildError, HttpCompression, client_bundle::ClientBundle, cors::Cors, gate::Gate, manner::Manner, upgrade};
 use crate::engine::{self, Arrival, Engine, Reply, Routed};
 
-/// A body that takes longer than this is given up, and its session with it.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// What the routes of the transports share.
 #[derive(Debug)]
 pub(super) struct Transports {
@@ -39,6 +36,8 @@ pub(super) struct Transports {
     pub(super) compression: Option<HttpCompression>,
     /// The JavaScript client, where it is served.
     pub(super) bundle: Option<ClientBundle>,
+    /// A body that takes longer is given up, and its session with it.
+    pub(super) body_timeout: Duration,
 }
 
 /// The routes: the path, a slash, and anything below.
@@ -102,6 +101,7 @@ impl Transports {
             cookie: None,
             compression: None,
             bundle: None,
+            body_timeout: Duration::from_secs(30),
         }
     }
 
@@ -152,7 +152,7 @@ impl Transports {
             Routed::Post(mut post) => {
                 let max = post.max_body();
                 let read = tokio::select! {
-                    read = read(body, max) => read,
+                    read = read(body, max, self.body_timeout) => read,
                     reply = post.abandoned() => return response(reply),
                 };
                 match read {
@@ -235,12 +235,12 @@ enum Unread {
     Aborted,
 }
 
-async fn read(body: Body, max: usize) -> Result<Bytes, Unread> {
+async fn read(body: Body, max: usize, time: Duration) -> Result<Bytes, Unread> {
     let announced = http_body::Body::size_hint(&body).lower();
     if announced > max as u64 {
         return Err(Unread::TooLarge);
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+    match tokio::time::timeout(time, Limited::new(body, max).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLarge),
         Ok(Err(_)) => Err(Unread::Aborted),

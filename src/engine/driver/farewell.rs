@@ -31,18 +31,18 @@ impl Driver {
         }
     }
 
-    /// Writes the last bytes of a WebSocket and waits for the peer to end its side.
-    pub(super) fn poll_farewell(&mut self, cx: &mut Context<'_>, sleep: Pin<&mut Sleep>) -> Poll<()> {
+    /// Writes the last bytes of a WebSocket and waits for the peer to end its side; says whether that came to its end in time.
+    pub(super) fn poll_farewell(&mut self, cx: &mut Context<'_>, sleep: Pin<&mut Sleep>) -> Poll<bool> {
         let mail = self.mailbox.collect(cx.waker());
         if mail.is_some_and(|mail| mail.kill.is_some() || mail.broken) || sleep.poll(cx).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(false);
         }
         self.write(cx, now());
-        let Some(wire) = &mut self.wire else { return Poll::Ready(()) };
+        let Some(wire) = &mut self.wire else { return Poll::Ready(true) };
         if !self.mailbox.waiting().0 && wire.poll_flush(cx).is_ready() {
             match wire.poll_shutdown(cx) {
                 Poll::Ready(Ok(())) if self.peer == Peer::Listening => {}
-                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Ready(_) => return Poll::Ready(true),
                 Poll::Pending => {}
             }
         }
@@ -53,7 +53,11 @@ impl Driver {
                 Poll::Ready(Ok(length)) if length > 0 => {}
                 Poll::Ready(_) => {
                     self.peer = Peer::Gone;
-                    return if self.mailbox.waiting().0 { Poll::Pending } else { Poll::Ready(()) };
+                    return if self.mailbox.waiting().0 {
+                        Poll::Pending
+                    } else {
+                        Poll::Ready(true)
+                    };
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, LazyLock},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -37,9 +37,6 @@ const UNITS: usize = 64;
 
 /// Bytes that one answer to a poll takes from the outbox.
 const POLL_BYTES: usize = 256 << 10;
-
-/// How long the last bytes and the close handshake of a WebSocket may take.
-pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 static PING: LazyLock<Outgoing> = LazyLock::new(|| Outgoing::packet("2"));
 static PROBE_PONG: LazyLock<Outgoing> = LazyLock::new(|| Outgoing::packet("3probe"));
@@ -135,13 +132,14 @@ impl Driver {
         leaving.reason = end.reason;
         drop(leaving);
         self.connection.closed(end.reason);
-        if end.reset {
-            if let Some(wire) = &self.wire {
-                wire.reset_on_drop();
-            }
-        } else if self.wire.is_some() && self.peer != Peer::Gone {
-            let mut sleep = pin!(tokio::time::sleep(FAREWELL));
-            poll_fn(|cx| gather(|| self.poll_farewell(cx, sleep.as_mut()))).await;
+        let mut parted = !end.reset;
+        if parted && self.wire.is_some() && self.peer != Peer::Gone {
+            let mut sleep = pin!(tokio::time::sleep(self.mailbox.shared.config.farewell_timeout));
+            parted = poll_fn(|cx| gather(|| self.poll_farewell(cx, sleep.as_mut()))).await;
+        }
+        if let Some(wire) = self.wire.as_ref().filter(|_| !parted) {
+            // Else the kernel would keep for it what it has not taken, for minutes after the session.
+            wire.reset_on_drop();
         }
         drop(self.mailbox.let_go());
     }
@@ -162,6 +160,9 @@ impl Driver {
             }
             progress |= self.read_post(now, &mut budget);
             progress |= self.read_wire(cx, now, &mut budget);
+            if self.wire.as_ref().and_then(|wire| wire.due).is_some_and(|due| due <= now) {
+                self.session.violated(None);
+            }
             progress |= self.read_probe(cx, &mut budget);
             progress |= self.write(cx, now);
             self.take_steps(now);
@@ -305,8 +306,10 @@ impl Driver {
             ..
         } = self;
         let Some(wire) = wire else { return Decoded::All };
+        let time = mailbox.shared.config.message_timeout;
         let mut used = 0;
         while let Some(rest) = bytes.get_mut(used..).filter(|rest| !rest.is_empty()) {
+            wire.watch(now, time);
             if *budget == 0 || !session.is_reading() || session.ended().is_some() {
                 return Decoded::Part(used);
             }
@@ -343,6 +346,7 @@ impl Driver {
         }
         // Lets go of the buffer of a message that came in parts.
         wire.decoder.decode(&mut []).ok();
+        wire.watch(now, time);
         Decoded::All
     }
 
@@ -428,7 +432,8 @@ impl Driver {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>, now: Instant) -> Poll<()> {
-        let deadlines = [self.session.deadline(), self.connection.deadline(), self.stalled];
+        let due = self.wire.as_ref().and_then(|wire| wire.due);
+        let deadlines = [self.session.deadline(), self.connection.deadline(), self.stalled, due];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
         };

@@ -8,9 +8,10 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::*;
+use crate::engine::Pushed;
 
 /// Bytes that are likelier than chance to be frames and packets.
 fn junk() -> impl Strategy<Value = Vec<u8>> {
@@ -125,4 +126,58 @@ async fn a_peer_that_sends_without_end_leaves_the_thread_to_others() {
         tokio::task::yield_now().await;
     }
     assert!(reads.load(Relaxed) <= 64, "{} reads without a yield", reads.load(Relaxed));
+}
+
+/// A client that sends a message in fragments without end: the pings between them are whole, and change nothing.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_does_not_come_to_its_end_ends_the_session() {
+    let mut bench = Bench::new(Config {
+        ping_interval: Duration::from_secs(500),
+        ..Config::default()
+    });
+    let (server, mut client) = tokio::io::duplex(4096);
+    bench.admit(Io::Boxed(Box::new(server)));
+    bench.opened().await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let start = tokio::time::Instant::now();
+    client.write_all(b"\x01\x81\0\0\0\x004").await.unwrap();
+    let more = async {
+        while client.write_all(b"\0\x81\0\0\0\0x\x89\x80\0\0\0\0").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+        }
+    };
+    let closed = tokio::select! {
+        () = more => bench.closed().await,
+        reason = bench.closed() => reason,
+    };
+    assert_eq!((closed, start.elapsed().as_secs()), (CloseReason::TransportError, 60));
+}
+
+/// A peer that does not close its side, and takes nothing any more, is not left to the kernel with what it was sent.
+#[tokio::test]
+async fn a_farewell_that_is_not_heard_ends_in_a_reset() {
+    let mut bench = Bench::new(Config {
+        outbox_bytes: 64 << 20,
+        farewell_timeout: Duration::from_millis(200),
+        ..Config::default()
+    });
+    let (session, mut stream) = bench.tcp().await;
+    let message = Outgoing::new(&[&"x".repeat(1 << 20)], &[]);
+    (0..20).for_each(|_| assert_eq!(session.push(&message), Pushed::Queued));
+    // Until the kernel takes no more.
+    let (mut before, out) = (0, &bench.engine.counters().bytes_out);
+    while before < 1 << 20 || out.get() > before {
+        before = out.get();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // A client that breaks the rules is not waited for.
+    stream.write_all(b"\x81\x81\0\0\0\x002").await.unwrap();
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+    bench.engine.close(CloseReason::ServerShuttingDown, Duration::from_secs(10)).await;
+    let mut sink = Vec::new();
+    assert!(
+        stream.read_to_end(&mut sink).await.is_err(),
+        "an ordinary end after {} bytes",
+        sink.len()
+    );
 }

@@ -183,6 +183,12 @@ impl Decoder {
         Ok((consumed, Some(message)))
     }
 
+    /// Whether a message, or a frame between its fragments, has begun to come and is not whole.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.ended.is_none() && (self.frame.is_some() || self.fragmented.is_some() || !self.header.is_empty())
+    }
+
     /// Drops what the message before was borrowed from.
     fn release(&mut self) {
         if self.frame.is_some() {
