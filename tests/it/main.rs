@@ -19,6 +19,8 @@ mod polling;
 mod upgrade;
 // Whatever a client sends: the node lives, and nobody else notices.
 mod garbage;
+// Clients that hold what they have and give nothing back: each is gone in the time that was configured.
+mod hostile;
 // Three nodes over one bus: a broadcast reaches every client of every node.
 mod broadcast;
 // Two clusters on one Redis, and on one NATS: their names keep them apart.

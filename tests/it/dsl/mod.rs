@@ -1,6 +1,7 @@
 //! The words the tests are written in.
 
 mod backend;
+mod gauges;
 mod http;
 mod node;
 mod polling;
@@ -11,6 +12,7 @@ use std::{future::Future, time::Duration};
 
 pub(crate) use self::{
     backend::Backend,
+    gauges::{metric, until_empty},
     http::{Answer, exchange, request, settle},
     node::{application, loopback, start, start_on, start_with, three_nodes},
     polling::Polling,

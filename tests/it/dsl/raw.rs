@@ -34,11 +34,16 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 impl Raw {
     /// Sends an upgrade request and these bytes right behind it, in one write; reads the 101.
     pub(crate) async fn upgrade(address: SocketAddr, query: &str, behind: &[u8]) -> Self {
+        Self::upgrade_on(TcpStream::connect(address).await.unwrap(), query, behind).await
+    }
+
+    /// The same on a connection that is there already.
+    pub(crate) async fn upgrade_on(mut stream: TcpStream, query: &str, behind: &[u8]) -> Self {
+        let address = stream.peer_addr().unwrap();
         let request = format!(
             "GET /socket.io/?EIO=4&transport=websocket{query} HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive, Upgrade\r\n\
              Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(&[request.as_bytes(), behind].concat()).await.unwrap();
         let mut raw = Self {
             stream,
@@ -66,7 +71,12 @@ impl Raw {
 
     /// A session with the namespace `/` connected.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let mut raw = Self::upgrade(address, "", &frame(0x81, b"40")).await;
+        Self::connect_on(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    /// The same on a connection that is there already.
+    pub(crate) async fn connect_on(stream: TcpStream) -> Self {
+        let mut raw = Self::upgrade_on(stream, "", &frame(0x81, b"40")).await;
         assert!(raw.text().await.unwrap().starts_with('0'));
         assert!(raw.text().await.unwrap().starts_with("40"));
         raw
@@ -80,6 +90,11 @@ impl Raw {
     /// Says that nothing more will be sent.
     pub(crate) async fn finish(&mut self) {
         let _closed = self.stream.shutdown().await;
+    }
+
+    /// Gives the connection up for whatever is to be done with it; what was read of it and not consumed is lost.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// The next text frame of the server; `None` at a close frame or the end.
