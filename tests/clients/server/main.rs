@@ -11,7 +11,8 @@ use std::{error::Error, net::Ipv4Addr, sync::Arc, time::Duration};
 use clap::Parser;
 use fanfare::{
     engine::{self, Engine, id::NodeTag},
-    node::{self, Node, ServerConfig},
+    hub,
+    node::{self, CookieConfig, Node, ServerConfig},
 };
 use fanfare_adapters::memory::{self, MemoryBus};
 use tokio::{
@@ -36,6 +37,15 @@ struct Flags {
     /// From a ping to the end of a client that does not answer, in milliseconds
     #[arg(long, default_value_t = 20_000)]
     ping_timeout: u64,
+    /// How long a connection may be without a namespace, in milliseconds
+    #[arg(long, default_value_t = 45_000)]
+    connect_timeout: u64,
+    /// The largest message or body that is taken, in bytes
+    #[arg(long, default_value_t = 1_000_000)]
+    max_payload: usize,
+    /// Set the affinity cookie
+    #[arg(long)]
+    cookie: bool,
     /// Echo Engine.IO messages, without Socket.IO
     #[arg(long)]
     bare: bool,
@@ -46,7 +56,15 @@ impl Flags {
         engine::Config {
             ping_interval: Duration::from_millis(self.ping_interval),
             ping_timeout: Duration::from_millis(self.ping_timeout),
+            max_http_buffer_size: self.max_payload,
             ..engine::Config::default()
+        }
+    }
+
+    fn hub(&self) -> hub::Config {
+        hub::Config {
+            connect_timeout: Duration::from_millis(self.connect_timeout),
+            ..hub::Config::default()
         }
     }
 }
@@ -72,6 +90,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         server: ServerConfig {
             path: flags.path.clone(),
             engine: flags.engine(),
+            hub: flags.hub(),
+            cookie: flags.cookie.then(CookieConfig::default),
             ..ServerConfig::default()
         },
         ..node::Config::default()

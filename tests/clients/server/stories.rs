@@ -41,6 +41,9 @@ fn events(namespace: &Namespace) -> Result<(), RegisterError> {
         .on("announce", async |socket: Socket, event: Raw| {
             everybody(&socket).all().emit_payload(event.payload().clone());
         })?
+        .on("whisper", async |socket: Socket, event: Raw| {
+            everybody(&socket).volatile().emit_payload(event.payload().clone());
+        })?
         .on("kick", async |socket: Socket| socket.disconnect(false))?
         .on("kick out", async |socket: Socket| socket.disconnect(true))?;
     Ok(())

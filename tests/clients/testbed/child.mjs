@@ -21,6 +21,7 @@ export class Child {
   #process;
   #lines = [];
   #wanted = [];
+  #listener = () => {};
   /** Resolves to `{ code, signal }` when the process has ended. */
   exited;
   /** `{ code, signal }` once the process has ended. */
@@ -50,6 +51,7 @@ export class Child {
   }
 
   #heard(line) {
+    this.#listener(line);
     this.#lines.push(line);
     if (this.#lines.length > 200) this.#lines.shift();
     this.#wanted = this.#wanted.filter(({ pattern, resolve }) => {
@@ -70,6 +72,11 @@ export class Child {
     return soon(`a line like ${pattern}`, match, within).catch((error) => {
       throw new Error(this.report(error.message));
     });
+  }
+
+  /** Calls `listener` with each line that comes from now on. */
+  onLine(listener) {
+    this.#listener = listener;
   }
 
   /** What the process said last, under a headline. */

@@ -1,0 +1,77 @@
+// The reference, with the events and flags of the example server `../server`: what a story means is settled here first, and a test of
+// a defect must fail here.
+
+import { createServer } from "node:http";
+import { parseArgs } from "node:util";
+import { Server as EngineServer } from "engine.io";
+import { Server } from "socket.io";
+import msgpack from "socket.io-msgpack-parser";
+
+const { values: flags } = parseArgs({
+  options: {
+    port: { type: "string", default: "0" },
+    path: { type: "string", default: "/socket.io" },
+    "ping-interval": { type: "string", default: "25000" },
+    "ping-timeout": { type: "string", default: "20000" },
+    "connect-timeout": { type: "string", default: "45000" },
+    "max-payload": { type: "string", default: "1000000" },
+    parser: { type: "string", default: "json" },
+    recovery: { type: "string" },
+    "allow-eio3": { type: "boolean", default: false },
+    // The reference has it always.
+    jsonp: { type: "boolean", default: false },
+    cookie: { type: "boolean", default: false },
+    bare: { type: "boolean", default: false },
+  },
+});
+
+const http = createServer();
+const options = {
+  path: flags.path,
+  pingInterval: Number(flags["ping-interval"]),
+  pingTimeout: Number(flags["ping-timeout"]),
+  maxHttpBufferSize: Number(flags["max-payload"]),
+  allowEIO3: flags["allow-eio3"],
+  cookie: flags.cookie,
+};
+
+if (flags.bare) {
+  const engine = new EngineServer(options);
+  engine.attach(http, options);
+  engine.on("connection", (session) => session.on("message", (message) => session.send(message)));
+} else {
+  const io = new Server(http, {
+    ...options,
+    connectTimeout: Number(flags["connect-timeout"]),
+    ...(flags.parser === "msgpack" ? { parser: msgpack } : {}),
+    ...(flags.recovery ? { connectionStateRecovery: { maxDisconnectionDuration: Number(flags.recovery) } } : {}),
+  });
+  for (const namespace of [io.of("/"), io.of("/custom"), io.of(/^\/dynamic-\d+$/)]) serve(namespace);
+}
+
+http.listen(Number(flags.port), "127.0.0.1", () => console.log(`listening http://127.0.0.1:${http.address().port}`));
+process.on("SIGTERM", () => process.exit(0));
+
+function serve(family) {
+  family.use((socket, next) => {
+    if ((socket.handshake.auth.token ?? socket.handshake.query.token) !== "wrong") return next();
+    next(Object.assign(new Error("not authorized"), { data: { code: 401, hint: ["ask", null] } }));
+  });
+  family.on("connection", (socket) => {
+    const namespace = socket.nsp;
+    socket.emit("auth", socket.handshake.auth);
+    socket.on("message", (...args) => socket.emit("message-back", ...args));
+    socket.on("message-with-ack", (...args) => args.pop()(...args));
+    socket.on("ask", (question, ack) => socket.emit("question", question, ack));
+    socket.on("join", (room, ack) => ack(socket.join(room)));
+    socket.on("leave", (room, ack) => ack(socket.leave(room)));
+    socket.on("say", (...args) => socket.to(args[0]).emit("say", ...args));
+    socket.on("shout", (...args) => socket.broadcast.emit("shout", ...args));
+    socket.on("announce", (...args) => namespace.emit("announce", ...args));
+    socket.on("whisper", (...args) => namespace.volatile.emit("whisper", ...args));
+    socket.on("tell the family", (...args) => family.emit("family", ...args));
+    socket.on("ask everyone", (timeout, ack) => namespace.timeout(timeout).emit("anyone?", (error, answers) => ack({ complete: !error, answers })));
+    socket.on("kick", () => socket.disconnect());
+    socket.on("kick out", () => socket.disconnect(true));
+  });
+}
