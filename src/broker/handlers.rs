@@ -4,11 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Action, Denial, Flaw, Greeting, Identity, Rooms, Rule, Rules, TokenPlace,
-    login::Verifier,
-    rooms::{Denied, MAX_ROOMS},
-};
+use super::{Action, Denial, Flaw, Greeting, Identity, Rooms, Rule, Rules, TokenPlace, login::Verifier, rooms::Denied};
 use crate::hub::{Ack, ConnectError, EmitError, Io, Namespace, Raw, RegisterError, Socket};
 
 /// Registers the handlers of `rules`, before any client connects. Without rules, `/` can be connected to, and that is all.
@@ -39,15 +35,16 @@ pub fn install(io: &Io, rules: &Rules) -> Result<(), RegisterError> {
 /// Looks at a client's token; a good one says who the client is, and where.
 fn log_in(socket: &Socket, verifier: &Verifier) -> Result<(), ConnectError> {
     let verified = token(socket, &verifier.from).and_then(|token| verifier.verify(&token, SystemTime::now()));
-    let Identity { user, rooms } = verified.map_err(|denial| {
+    let admitted = verified.and_then(|Identity { user, rooms }| {
+        if let Some(user) = user {
+            socket.identify(user);
+        }
+        socket.join(rooms).map_err(|_| Denial::Claims)
+    });
+    admitted.map_err(|denial| {
         tracing::debug!(namespace = %socket.namespace(), ?denial, "a client may not join");
         ConnectError::new(denial.to_string()).with_data(serde_json::json!({ "code": denial.code() }))
-    })?;
-    if let Some(user) = user {
-        socket.identify(user);
-    }
-    socket.join(rooms);
-    Ok(())
+    })
 }
 
 /// The token of a client, from the first place that has one.
@@ -125,7 +122,7 @@ fn carry_out(action: &Action, socket: &Socket, raw: &Raw) -> Result<(), Denied> 
         Action::Broadcast => socket.broadcast().emit_payload(raw.payload().clone()),
         Action::Emit => socket.io().of(socket.namespace()).all().emit_payload(raw.payload().clone()),
         Action::Room(rooms) => socket.to(room(rooms, socket, raw)?).emit_payload(raw.payload().clone()),
-        Action::Join(rooms) => join(socket, room(rooms, socket, raw)?)?,
+        Action::Join(rooms) => socket.join(room(rooms, socket, raw)?).map_err(|_| Denied::TooMany)?,
         Action::Leave(rooms) => socket.leave(room(rooms, socket, raw)?),
         // Answered with the arguments, see `register`.
         Action::Ack => {}
@@ -138,14 +135,4 @@ fn room(rooms: &Rooms, socket: &Socket, raw: &Raw) -> Result<String, Denied> {
     let name: String = raw.arg(0).map_err(|_| Denied::NoRoom)?;
     rooms.check(&name, socket.user())?;
     Ok(name)
-}
-
-fn join(socket: &Socket, room: String) -> Result<(), Denied> {
-    let joined = socket.rooms();
-    // The room of its own id is one of them.
-    if joined.len() > MAX_ROOMS && !joined.iter().any(|other| **other == *room) {
-        return Err(Denied::TooMany);
-    }
-    socket.join(room);
-    Ok(())
 }

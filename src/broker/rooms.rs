@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 /// The longest name of a room that a client may use, in bytes.
 pub const MAX_ROOM: usize = 128;
 
-/// How many rooms a client may be in by rules, so that it cannot make a node remember names without end.
+/// How many rooms a token may put a client into.
 pub const MAX_ROOMS: usize = 256;
 
 /// The length of a socket id.
@@ -102,7 +102,7 @@ pub enum Denied {
     Length,
     /// No rule of the event allows this room. Which of the reasons it is, clients are not told.
     NotAllowed,
-    /// The client is in [`MAX_ROOMS`] rooms.
+    /// The client is in as many rooms as it may be.
     TooMany,
 }
 

@@ -13,6 +13,9 @@ pub struct Config {
     pub ack_timeout: Duration,
     /// How many namespaces one connection may join; further ones are refused. Default: 32.
     pub max_namespaces: usize,
+    /// How many rooms one socket may be in, its own not counted; further ones are not joined. Default: 10 000, which costs a client that
+    /// can name its rooms some megabytes of the node's memory.
+    pub max_rooms: usize,
     /// How packets are carried; clients must use the same one, and so must all nodes of a cluster. Default: [`JsonParser`], the stock
     /// client's; [`MsgpackParser`](super::MsgpackParser) for clients with `socket.io-msgpack-parser`.
     pub parser: Arc<dyn Parser>,
@@ -37,6 +40,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(45),
             ack_timeout: Duration::from_secs(10),
             max_namespaces: 32,
+            max_rooms: 10_000,
             parser: Arc::new(JsonParser),
             limits: Limits::default(),
             queue_events: 256,

@@ -13,6 +13,8 @@ counters! {
         connects,
         /// CONNECT packets answered with CONNECT_ERROR.
         connects_refused,
+        /// Rooms that a socket did not join because it was in as many as it may be.
+        joins_refused,
         /// Sockets that ended, whoever ended them.
         disconnects,
         /// Events received from clients.

@@ -22,6 +22,15 @@ pub enum AckError {
     Decode(#[from] ArgumentError),
 }
 
+/// A room could not be joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The socket is in as many rooms as it may be.
+    #[error("in too many rooms")]
+    TooManyRooms,
+}
+
 /// A handler could not be registered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,6 +67,12 @@ impl ConnectError {
     pub fn with_data(mut self, data: impl Into<serde_json::Value>) -> Self {
         self.data = Some(data.into());
         self
+    }
+}
+
+impl From<JoinError> for ConnectError {
+    fn from(error: JoinError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

@@ -32,7 +32,7 @@ pub use command::{Command, EmitFlags, Room, Scope, Target};
 pub use config::Config;
 pub use counters::Counters;
 pub use dispatch::{Dispatch, Observer};
-pub use error::{AckError, ConnectError, EmitError, RegisterError};
+pub use error::{AckError, ConnectError, EmitError, JoinError, RegisterError};
 pub use handlers::{Ack, Args, Data, Raw, Rejection, State};
 pub use io::Io;
 pub use local::Hub;

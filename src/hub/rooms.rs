@@ -93,23 +93,29 @@ impl<T> Shard<T> {
         Some(entry.member)
     }
 
-    /// Adds a member to a room; does nothing when it is in it, or when the room is its own.
-    pub(super) fn join(&mut self, slot: u32, room: &Room) {
-        let Some(Some(entry)) = self.slots.get(slot as usize) else { return };
-        if entry.id == *room {
-            return;
-        }
-        let number = self.intern(room);
-        let (Some(Some(entry)), Some(members)) = (self.slots.get_mut(slot as usize), self.rooms.get_mut(number as usize)) else {
-            return;
+    /// Adds a member to a room; does nothing when it is in it, or when the room is its own. Answers whether there was a place for it:
+    /// a member is in `most` rooms at most, its own not counted.
+    pub(super) fn join(&mut self, slot: u32, room: &Room, most: usize) -> bool {
+        let Some(Some(entry)) = self.slots.get(slot as usize) else {
+            return true;
         };
-        if entry.rooms.iter().all(|membership| membership.room != number) {
+        let known = self.names.get(room).copied();
+        let is_in = known.is_some_and(|number| entry.rooms.iter().any(|membership| membership.room == number));
+        if is_in || entry.id == *room {
+            return true;
+        }
+        if entry.rooms.len() >= most {
+            return false;
+        }
+        let number = known.unwrap_or_else(|| self.intern(room));
+        if let (Some(Some(entry)), Some(members)) = (self.slots.get_mut(slot as usize), self.rooms.get_mut(number as usize)) {
             entry.rooms.push(Membership {
                 room: number,
                 at: index(members.slots.len()),
             });
             members.slots.push(slot);
         }
+        true
     }
 
     /// Takes a member out of a room; does nothing when it is not in it, or when the room is its own.
@@ -196,11 +202,8 @@ impl<T> Shard<T> {
         slots.filter_map(|slot| Some((slot, &self.slots.get(slot as usize)?.as_ref()?.member)))
     }
 
-    /// The number of a room, which is made when there is none.
+    /// Makes a room; gives its number.
     fn intern(&mut self, room: &Room) -> u32 {
-        if let Some(&number) = self.names.get(room) {
-            return number;
-        }
         let members = Members {
             name: room.clone(),
             slots: Vec::new(),
@@ -295,6 +298,9 @@ mod tests {
         format!("id{number}").into()
     }
 
+    /// Rooms that a member may be in, fewer than there are.
+    const MOST: usize = 3;
+
     proptest! {
         /// The index agrees with a map from members to sets of names, whatever is done to it.
         #[test]
@@ -315,8 +321,13 @@ mod tests {
                         model.remove(&number);
                     },
                     Step::Join(who, room) => if let Some((number, slot)) = chosen(who) {
-                        shard.join(slot, &name(room));
-                        model.get_mut(&number).unwrap().1.insert(name(room));
+                        let set = &mut model.get_mut(&number).unwrap().1;
+                        // Its own is one of the set.
+                        let fits = set.contains(&name(room)) || set.len() <= MOST;
+                        prop_assert_eq!(shard.join(slot, &name(room), MOST), fits);
+                        if fits {
+                            set.insert(name(room));
+                        }
                     },
                     Step::Leave(who, room) => if let Some((number, slot)) = chosen(who) {
                         shard.leave(slot, &name(room));

@@ -121,6 +121,11 @@ const COUNTERS: &[Metric] = &[
     metric("fanfare_connects_refused_total", "Connects to a namespace refused", |l| {
         l.hub.counters().connects_refused.get()
     }),
+    metric(
+        "fanfare_joins_refused_total",
+        "Rooms not joined because a socket was in too many",
+        |l| l.hub.counters().joins_refused.get(),
+    ),
     metric("fanfare_disconnects_total", "Sockets that ended", |l| {
         l.hub.counters().disconnects.get()
     }),

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use fanfare::{
-    broker::{Denied, MAX_ROOM, MAX_ROOMS, install},
+    broker::{Denied, MAX_ROOM, install},
     config::{File, Sources},
     engine::{Application, Arrival, Connection, Flow, Handle, Handshake, Incoming, Revision, Tap, Transport, id::NodeTag},
     hub::{Config, Hub, Io},
 };
 use ring::hmac;
+
+/// Rooms that a client may be in.
+const MAX_ROOMS: usize = 16;
 
 /// A broker with rules as a person writes them.
 fn broker(text: &str) -> Io {
@@ -26,7 +29,11 @@ fn broker(text: &str) -> Io {
     .unwrap()
     .config
     .rules;
-    let hub = Hub::new(Config::default(), NodeTag([1, 2, 3]));
+    let config = Config {
+        max_rooms: MAX_ROOMS,
+        ..Config::default()
+    };
+    let hub = Hub::new(config, NodeTag([1, 2, 3]));
     let io = Io::new(Arc::clone(&hub), hub);
     install(&io, &rules).unwrap();
     io

@@ -80,11 +80,8 @@ async fn say(socket: Socket, io: Io, node: State<NodeNumber>, Data(say): Data<Sa
 }
 
 async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {
-    let known = ROOMS.contains(&room.as_str());
-    if known {
-        socket.join(room);
-    }
-    ack.send(&known)
+    let joined = ROOMS.contains(&room.as_str()) && socket.join(room).is_ok();
+    ack.send(&joined)
 }
 
 async fn leave(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {

@@ -58,7 +58,14 @@ impl Core {
     pub(in crate::hub) fn apply(&self, command: &Command) -> usize {
         match command {
             Command::Emit { target, payload, flags } => self.emit(target, payload, *flags),
-            Command::Join { target, rooms } => self.regroup(target, rooms, |shard, slot, room| shard.join(slot, room)),
+            Command::Join { target, rooms } => {
+                let Shared { config, counters, .. } = &*self.shared;
+                self.regroup(target, rooms, |shard, slot, room| {
+                    if !shard.join(slot, room, config.max_rooms) {
+                        counters.joins_refused.increment();
+                    }
+                })
+            }
             Command::Leave { target, rooms } => self.regroup(target, rooms, |shard, slot, room| shard.leave(slot, room)),
             Command::Disconnect { target, close } => {
                 let sockets = self.sockets(target);
@@ -132,7 +139,8 @@ impl Core {
         let _: Pushed = member.handle.push(answer);
         let slot = shard.insert(Arc::clone(&socket.id), member);
         for room in rooms {
-            shard.join(slot, room);
+            // There are no more of them than a socket may be in.
+            shard.join(slot, room, usize::MAX);
         }
         Some(slot)
     }

@@ -188,17 +188,25 @@ impl Core {
         }
     }
 
-    pub(in crate::hub) fn join(&self, room: Room) {
+    /// Joins a room; answers whether there was a place for it.
+    pub(in crate::hub) fn join(&self, room: Room) -> bool {
+        let most = self.shared().config.max_rooms;
         let mut state = lock(&self.state);
-        match &mut state.phase {
-            Phase::Connecting { rooms } => {
-                if !rooms.contains(&room) {
-                    rooms.push(room);
-                }
+        let fits = match &mut state.phase {
+            Phase::Connecting { rooms } if rooms.contains(&room) => true,
+            Phase::Connecting { rooms } if rooms.len() < most => {
+                rooms.push(room);
+                true
             }
-            Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).join(*slot, &room),
-            Phase::Refused | Phase::Ended => {}
+            Phase::Connecting { .. } => false,
+            Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).join(*slot, &room, most),
+            Phase::Refused | Phase::Ended => true,
+        };
+        drop(state);
+        if !fits {
+            self.shared().counters.joins_refused.increment();
         }
+        fits
     }
 
     pub(in crate::hub) fn leave(&self, room: &str) {

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(super) use self::core::{Core, Standing, refusal};
 pub use self::operator::SocketOperator;
 use super::{
-    AckRequest, BroadcastOperator, EmitError, EmitFlags, Io, RegisterError, Room, Rooms, Target,
+    AckRequest, BroadcastOperator, EmitError, EmitFlags, Io, JoinError, RegisterError, Room, Rooms, Target,
     handlers::{Handler, OnEvent, Rejection, bind},
 };
 use crate::{
@@ -205,11 +205,15 @@ impl Socket {
         self.broadcast().local()
     }
 
-    /// Joins rooms. In a middleware this takes effect when the client is connected, and never if it is refused.
-    pub fn join(&self, rooms: impl Rooms) {
-        for room in rooms.into_rooms() {
-            self.core.join(room);
-        }
+    /// Joins rooms. In a middleware this takes effect when the client is connected, and never if it is refused. After the client's
+    /// disconnect it does nothing.
+    ///
+    /// # Errors
+    /// [`JoinError`]: the socket is in as many rooms as it may be ([`Config::max_rooms`](super::Config::max_rooms)). It has joined those
+    /// of the rooms for which there was a place, in their order; each of the others is counted.
+    pub fn join(&self, rooms: impl Rooms) -> Result<(), JoinError> {
+        let refused = rooms.into_rooms().map(|room| self.core.join(room)).filter(|joined| !joined).count();
+        if refused == 0 { Ok(()) } else { Err(JoinError::TooManyRooms) }
     }
 
     /// Leaves rooms. The room of its own id cannot be left.

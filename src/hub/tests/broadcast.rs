@@ -62,7 +62,7 @@ async fn what_one_caller_does_reaches_a_socket_in_that_order() {
                 io.emit("n", &(4 * round))?;
                 socket.emit("n", &(4 * round + 1))?;
                 io.to(socket.id()).emit("n", &(4 * round + 2))?;
-                socket.join("late");
+                socket.join("late").unwrap();
                 io.to("late").emit("n", &(4 * round + 3))?;
                 socket.leave("late");
                 io.to("late").emit("n", &"never")?;

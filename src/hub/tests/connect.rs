@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::hub::{ConnectError, Data, RegisterError, Socket};
+use crate::hub::{Ack, ConnectError, Data, RegisterError, Socket};
 
 const REFUSED: Flow = Flow::Close(CloseReason::ForcedClose);
 
@@ -117,7 +117,7 @@ async fn a_connection_without_a_namespace_is_closed_in_time() {
 async fn a_middleware_refuses_with_message_and_data_and_its_joins_are_undone() {
     let io = server();
     let check = async |socket: Socket, Data(auth): Data<serde_json::Value>| {
-        socket.join("members");
+        socket.join("members")?;
         if auth["token"] == "good" {
             return Ok(());
         }
@@ -192,6 +192,42 @@ async fn a_connection_has_so_many_namespaces_and_no_more() {
     assert_eq!(peer.got(), [r#"4/b,{"message":"Too many namespaces"}"#]);
     assert_eq!(peer.send("1/a,"), Flow::Continue);
     peer.join("0/b,");
+}
+
+#[tokio::test]
+async fn a_socket_is_in_so_many_rooms_and_no_more() {
+    let io = server_with(Config {
+        max_rooms: 2,
+        ..Config::default()
+    });
+    let join = async |socket: Socket, Data(rooms): Data<Vec<String>>, ack: Ack| {
+        let joined = socket.join(rooms);
+        ack.send(&(joined.is_ok(), socket.rooms().len()))
+    };
+    io.sockets().on("join", join).unwrap();
+    let (mut peer, _) = Peer::joined(&io);
+    for (rooms, answer) in [
+        (r#"["a","a"]"#, "30[true,2]"),
+        (r#"["b","c","a"]"#, "30[false,3]"),
+        (r#"["a","b"]"#, "30[true,3]"),
+    ] {
+        assert_eq!(peer.send(&format!(r#"20["join",{rooms}]"#)), Flow::Continue);
+        quiet(&io).await;
+        assert_eq!(peer.got(), [answer], "{rooms}");
+    }
+    io.sockets_join(["d", "a"]);
+    assert!(!io.hub().interested("/", &["d".into()]));
+    io.sockets_leave("a");
+    io.sockets_join("d");
+    assert!(io.hub().interested("/", &["d".into()]));
+    assert_eq!(io.hub().counters().joins_refused.get(), 2);
+
+    io.of("/greedy")
+        .with(async |socket: Socket| -> Result<(), ConnectError> { Ok(socket.join(["a", "b", "c"])?) })
+        .unwrap();
+    assert_eq!(peer.send("0/greedy,"), Flow::Continue);
+    quiet(&io).await;
+    assert_eq!(peer.got(), [r#"4/greedy,{"message":"in too many rooms"}"#]);
 }
 
 #[tokio::test]

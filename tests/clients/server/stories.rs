@@ -86,7 +86,7 @@ async fn ask(socket: Socket, Data(question): Data<Question>, ack: Ack) -> Result
 }
 
 async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {
-    socket.join(room);
+    socket.join(room).ok();
     ack.send(&())
 }
 
