@@ -13,6 +13,7 @@ use super::{
     intake::{Intake, OVERHEAD},
     lane::{self, Event, Job, Queued},
     peer::Peer,
+    rate::{Meters, Pace},
     shared::{Shared, now},
     socket,
     socket::{Standing, refusal},
@@ -44,6 +45,10 @@ pub(super) struct Client {
     deadline: Option<Instant>,
     /// When the attachment that is awaited is late.
     late: Option<Instant>,
+    /// Its rates, where they are bounded.
+    meters: Option<Box<Meters>>,
+    /// When it is read from again, after it has sent too many events.
+    throttled: Option<Instant>,
 }
 
 impl Client {
@@ -57,6 +62,10 @@ impl Client {
             sockets: SmallVec::new(),
             deadline: Some(now() + config.connect_timeout),
             late: None,
+            meters: config
+                .events_per_second
+                .map(|rate| Box::new(Meters::new(rate, config.stall_timeout, config.max_namespaces))),
+            throttled: None,
             shared,
         }
     }
@@ -66,14 +75,16 @@ impl Client {
         match kind {
             Kind::Connect => self.connect(&assembled.packet),
             Kind::Event => {
+                let pace = self.measure(namespace);
                 let socket = self.joined(namespace)?;
                 self.shared.counters.events_in.increment();
                 if assembled.packet.data.is_none() {
                     // Without a name no handler can be meant.
-                    return Ok(Flow::Continue);
+                    return Ok(pace);
                 }
                 let ack = *id;
-                Ok(receive(socket, assembled, ack))
+                let flow = receive(socket, assembled, ack);
+                Ok(if pace == Flow::Continue { flow } else { pace })
             }
             Kind::Ack => {
                 let socket = self.joined(namespace)?;
@@ -89,6 +100,24 @@ impl Client {
                 Ok(Flow::Continue)
             }
             Kind::ConnectError => Err(Violation),
+        }
+    }
+
+    /// Whether the connection is read on after an event, for the rate of its events.
+    fn measure(&mut self, namespace: &str) -> Flow {
+        let Some(meters) = &mut self.meters else { return Flow::Continue };
+        match meters.event(namespace, now()) {
+            Pace::Even => Flow::Continue,
+            Pace::Fast(until) => {
+                self.shared.counters.throttles.increment();
+                self.throttled = self.throttled.max(Some(until));
+                self.peer.intake.throttle();
+                Flow::Pause
+            }
+            Pace::Relentless => {
+                self.shared.counters.too_fast.increment();
+                Flow::Close(CloseReason::ForcedClose)
+            }
         }
     }
 
@@ -199,6 +228,9 @@ impl Connection for Client {
             self.shared.counters.protocol_errors.increment();
             return Flow::Close(CloseReason::ForcedClose);
         }
+        if self.throttled.take_if(|at| *at <= now).is_some() {
+            self.peer.intake.release();
+        }
         if self.deadline.is_some_and(|at| at <= now) {
             let joined = |socket: &Arc<socket::Core>| matches!(socket.standing(), Standing::Connected | Standing::Ended);
             if !self.sockets.iter().any(joined) {
@@ -211,7 +243,8 @@ impl Connection for Client {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.stalled_at().into_iter().chain(self.late).chain(self.deadline).min()
+        let fixed = self.late.into_iter().chain(self.throttled).chain(self.deadline);
+        fixed.chain(self.stalled_at()).min()
     }
 
     fn closed(&mut self, reason: CloseReason) {

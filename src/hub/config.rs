@@ -1,6 +1,6 @@
 //! The hub's settings.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use crate::protocol::socketio::{JsonParser, Limits, Parser};
 
@@ -25,6 +25,10 @@ pub struct Config {
     pub queue_events: usize,
     /// How many bytes of events of one connection may wait for its handlers before it is no longer read from. Default: 1 MiB.
     pub queue_bytes: usize,
+    /// How many events a second a client may send into one namespace, after a second's worth at once. What is more is not refused: the
+    /// connection is not read from until it is in time, so that a client that is only quick notices a delay; one that stays above the
+    /// rate for `stall_timeout` is closed, and counted. Acks do not count. Default: no bound.
+    pub events_per_second: Option<NonZeroU32>,
     /// A connection that is not read from for this long, because its handlers are behind, is closed. Default: 30 s.
     pub stall_timeout: Duration,
     /// A connection whose packet waits for its next attachment for this long is closed: what has come of it is held meanwhile. A client
@@ -45,6 +49,7 @@ impl Default for Config {
             limits: Limits::default(),
             queue_events: 256,
             queue_bytes: 1 << 20,
+            events_per_second: None,
             stall_timeout: Duration::from_secs(30),
             attachment_timeout: Duration::from_secs(60),
             shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -47,6 +47,10 @@ counters! {
         protocol_errors,
         /// Times a connection was not read from because its handlers were behind.
         pauses,
+        /// Times a connection was not read from because it had sent too many events.
+        throttles,
+        /// Connections closed because they kept on sending too many events.
+        too_fast,
         /// Connections closed because their handlers stayed behind for too long.
         stalled,
         /// Connections closed because they joined no namespace in time.

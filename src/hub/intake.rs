@@ -1,6 +1,9 @@
 //! How much of a connection's events may wait for its handlers, and when the connection is not read from.
 
-use std::{sync::Mutex, time::Instant};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
 
 use super::shared::{lock, now};
 use crate::engine::Handle;
@@ -30,6 +33,8 @@ struct State {
     /// Acks of this connection that are waited for.
     expected: usize,
     paused: Option<Instant>,
+    /// Whether the connection is not read from for another reason too: it has sent too fast.
+    throttled: bool,
 }
 
 impl Intake {
@@ -67,8 +72,7 @@ impl Intake {
         state.bytes = state.bytes.saturating_sub(bytes);
         if state.paused.is_some() && !self.reaches(&state, 1, 2) {
             state.paused = None;
-            drop(state);
-            self.handle.resume();
+            self.resume(state);
         }
     }
 
@@ -78,7 +82,28 @@ impl Intake {
         state.expected += 1;
         if state.expected == 1 && state.paused.is_some() && !self.reaches(&state, SLACK, 1) {
             state.paused = None;
-            drop(state);
+            self.resume(state);
+        }
+    }
+
+    /// The connection is not read from, however empty the queue is, until [`Intake::release`].
+    pub(super) fn throttle(&self) {
+        lock(&self.state).throttled = true;
+    }
+
+    /// The connection may be read from again, unless its queue is full.
+    pub(super) fn release(&self) {
+        let mut state = lock(&self.state);
+        if std::mem::take(&mut state.throttled) {
+            self.resume(state);
+        }
+    }
+
+    /// Ends the pause of the connection if there is no reason for it any more.
+    fn resume(&self, state: MutexGuard<'_, State>) {
+        let free = state.paused.is_none() && !state.throttled;
+        drop(state);
+        if free {
             self.handle.resume();
         }
     }

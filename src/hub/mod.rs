@@ -20,6 +20,7 @@ mod local;
 mod namespace;
 mod operators;
 mod peer;
+mod rate;
 mod reason;
 mod rooms;
 mod shared;

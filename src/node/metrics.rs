@@ -132,6 +132,16 @@ const COUNTERS: &[Metric] = &[
     metric("fanfare_events_in_total", "Events received from clients", |l| {
         l.hub.counters().events_in.get()
     }),
+    metric(
+        "fanfare_throttles_total",
+        "Times a connection was not read from because it sent too many events",
+        |l| l.hub.counters().throttles.get(),
+    ),
+    metric(
+        "fanfare_too_fast_total",
+        "Connections closed because they kept on sending too many events",
+        |l| l.hub.counters().too_fast.get(),
+    ),
     metric("fanfare_events_unhandled_total", "Events without a handler", |l| {
         l.hub.counters().events_unhandled.get()
     }),

@@ -17,6 +17,7 @@ mod disconnect;
 mod flush;
 mod handlers;
 mod parser;
+mod rate;
 mod sessions;
 
 /// A client at the other end of a session.
