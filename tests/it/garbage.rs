@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use fanfare::node::RunningNode;
 
-use crate::dsl::{Polling, Raw, WebSocket, exchange, frame, request, start_with};
+use crate::{
+    bad_inputs::TEXT,
+    dsl::{Polling, Raw, WebSocket, exchange, frame, request, start_with},
+};
 
 /// Small, so that the oversized is quick to send.
 const MAX: usize = 10_000;
@@ -58,53 +61,6 @@ impl Watched {
     }
 }
 
-/// Text messages that end the session: bad Engine.IO packets first, then bad Socket.IO packets.
-const BAD_TEXT: &[&str] = &[
-    "",
-    "9",
-    "x",
-    "\u{1f4a9}",
-    "/",
-    "2",
-    "2hello",
-    "4",
-    "47",
-    "4x",
-    "4-1",
-    "42[",
-    "42]",
-    "42{}",
-    "42\"text\"",
-    "42[]",
-    "42[null]",
-    "42[true]",
-    "42[{}]",
-    "42[\"a\",]",
-    "42[\"a\"]x",
-    "42[\"\\ud800\"",
-    "42[\"a\",01]",
-    "42[\"connect\"]",
-    "42[\"disconnect\"]",
-    "42[\"connect_error\"]",
-    "42/nowhere,[\"a\"]",
-    "41/nowhere,",
-    "41{}",
-    "431{}",
-    "44",
-    "44{}",
-    "40{",
-    "40",
-    "4099",
-    "40[]",
-    "40\"x\"",
-    "45[\"a\"]",
-    "45x-[\"a\"]",
-    "4511-[\"a\"]",
-    "4599999999999999999999-[\"a\"]",
-    "461-{}",
-    "451-[\"a\",{\"_placeholder\":true,\"num\":0}]\u{0}",
-];
-
 /// Text messages that the reference takes without closing: the session must still answer after each.
 const HARMLESS: &[&str] = &[
     "3",
@@ -122,7 +78,7 @@ const HARMLESS: &[&str] = &[
 #[tokio::test]
 async fn a_bad_packet_over_websocket_closes_its_session_only() {
     let mut watched = Watched::start().await;
-    for text in BAD_TEXT {
+    for text in TEXT {
         let mut client = Raw::connect(watched.address()).await;
         client.send(&frame(0x81, text.as_bytes())).await;
         client.closed().await;
@@ -134,7 +90,7 @@ async fn a_bad_packet_over_websocket_closes_its_session_only() {
 #[tokio::test]
 async fn a_bad_packet_over_polling_is_taken_and_closes_its_session_only() {
     let mut watched = Watched::start().await;
-    for text in BAD_TEXT {
+    for text in TEXT {
         let client = Polling::connect(watched.address()).await;
         let answer = client.post(text.as_bytes()).await;
         assert!(matches!(answer.status, 200 | 400), "{text:?}: {}", answer.status);

@@ -17,10 +17,14 @@ mod refusals;
 mod polling;
 // From polling to WebSocket: nothing lost, nothing reordered.
 mod upgrade;
+// What is no packet, for the tests below and the fuzz targets.
+mod bad_inputs;
 // Whatever a client sends: the node lives, and nobody else notices.
 mod garbage;
 // Clients that hold what they have and give nothing back: each is gone in the time that was configured.
 mod hostile;
+// Clients of the msgpack parser; what the default parser does where the reference's stumbles.
+mod parsers;
 // Three nodes over one bus: a broadcast reaches every client of every node.
 mod broadcast;
 // Two clusters on one Redis, and on one NATS: their names keep them apart.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, str};
 
 use super::*;
 use crate::{
-    hub::{Ack, AckError, ConnectError, Data, EmitError, Socket},
+    hub::{Ack, AckError, Args, ConnectError, Data, EmitError, MsgpackParser, Socket},
     protocol::socketio::{
         Assembled, Attachments, DecodeError, Decoded, Encoded, Limits, Message, Packet, Parser, Pending, Unencodable, text,
     },
@@ -172,4 +172,43 @@ async fn what_the_parser_cannot_encode_is_dropped_and_counted() {
     );
     assert!(got(&peer).is_empty());
     assert_eq!(io.hub().counters().messages_out.get(), 0);
+}
+
+#[tokio::test]
+async fn auth_and_arguments_in_msgpack_reach_handlers_as_typed_values() {
+    let io = server_with(Config {
+        parser: Arc::new(MsgpackParser),
+        ..Config::default()
+    });
+    io.sockets()
+        .with(async |Data(auth): Data<serde_json::Value>| {
+            // `{token: undefined, since: new Date(1)}`
+            if auth == serde_json::json!({"since": "1970-01-01T00:00:00.001Z"}) {
+                Ok(())
+            } else {
+                Err(ConnectError::new(auth.to_string()))
+            }
+        })
+        .unwrap();
+    io.sockets()
+        .on("typed", async |Args(typed): Args<(Option<u8>, i64, Bytes)>, ack: Ack| {
+            assert_eq!(typed, (None, 1, Bytes::from_static(&[7])));
+            ack.send(&typed)
+        })
+        .unwrap();
+    let mut peer = Peer::open(&io);
+    let connect = b"\x83\xa4type\0\xa3nsp\xa1/\xa4data\x82\xa5token\xd4\0\0\xa5since\xd7\0\0\0\0\0\0\0\0\x01";
+    assert_eq!(peer.send_binary(connect), Flow::Continue);
+    quiet(&io).await;
+    let answer = peer.tap.frames().pop().unwrap().1.remove(0);
+    assert!(answer.starts_with(b"\x83\xa4type\0\xa4data\x82\xa3sid"), "{answer:?}");
+    // `emit("typed", undefined, new Date(1), new Uint8Array([7]), ack)`
+    let event = b"\x84\xa4type\x02\xa4data\x94\xa5typed\xd4\0\0\xd7\0\0\0\0\0\0\0\0\x01\xc7\x01\0\x07\xa2id\x05\xa3nsp\xa1/";
+    assert_eq!(peer.send_binary(event), Flow::Continue);
+    quiet(&io).await;
+    let answer = peer.tap.frames().pop().unwrap().1.remove(0);
+    assert_eq!(
+        answer,
+        &b"\x84\xa2id\x05\xa4type\x03\xa4data\x93\xc0\x01\xc4\x01\x07\xa3nsp\xa1/"[..]
+    );
 }
