@@ -84,6 +84,7 @@ export class Story {
     this.server = server;
     this.way = way;
     this.options = { transports: way.transports, ...(parser ? { parser } : {}) };
+    this.msgpack = Boolean(parser);
     this.text = generation.asciiPolling && way.transports.includes("polling") ? ASCII : TEXT;
   }
 
@@ -107,6 +108,7 @@ export class Story {
     await this.connectsWithAuth();
     await this.isRefused();
     await this.exchangesEveryType();
+    if (this.msgpack) await this.exchangesWhatJsonLacks();
     await this.answersAndIsAnswered();
     await this.sharesRooms();
     await this.joinsNamespaces();
@@ -172,6 +174,16 @@ export class Story {
     socket.emit("message");
     await until("every message comes back", () => heard.length === this.everything().length + 2);
     assert.deepEqual(heard, [this.everything(), ...this.everything().map((value) => [value]), []]);
+    socket.close();
+  }
+
+  async exchangesWhatJsonLacks() {
+    const socket = await this.connect();
+    const bytes = (...values) => Uint8Array.from(values).buffer;
+    const values = () => [undefined, { left: undefined, kept: [undefined, 1] }, new Date(1_600_000_000_123), [new Date(-1)], bytes(1, 2, 3), { bytes: bytes() }];
+    assert.deepEqual(await ack(socket, "message-with-ack", ...values()), values());
+    // Of a typed array goes what it is a view of, all of it.
+    assert.deepEqual(await ack(socket, "message-with-ack", new Float32Array([1.5, -1]), new Uint8Array(bytes(1, 2, 3), 1)), [new Float32Array([1.5, -1]).buffer, bytes(1, 2, 3)]);
     socket.close();
   }
 

@@ -3,7 +3,9 @@
 
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
-import { Server as EngineServer } from "engine.io";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
+import { createClient } from "redis";
 import { Server } from "socket.io";
 import msgpack from "socket.io-msgpack-parser";
 
@@ -21,11 +23,28 @@ const { values: flags } = parseArgs({
     // The reference has it always.
     jsonp: { type: "boolean", default: false },
     cookie: { type: "boolean", default: false },
+    "api-key": { type: "string" },
+    // It has nothing of the kind.
+    "max-sessions-per-address": { type: "string" },
+    drain: { type: "string" },
     bare: { type: "boolean", default: false },
+    // Joins other nodes over this Redis, by one of its three ways.
+    redis: { type: "string" },
+    adapter: { type: "string", default: "classic" },
+    // Which release of it, where the newest has lost a defect.
+    engine: { type: "string", default: "engine.io" },
   },
 });
 
 const http = createServer();
+let close = () => {};
+/** What joins the nodes of a cluster. */
+const adapters = {
+  classic: createAdapter,
+  sharded: createShardedAdapter,
+  streams: (client) => createStreamsAdapter(client, { streamCount: 3 }),
+};
+
 const options = {
   path: flags.path,
   pingInterval: Number(flags["ping-interval"]),
@@ -33,24 +52,42 @@ const options = {
   maxHttpBufferSize: Number(flags["max-payload"]),
   allowEIO3: flags["allow-eio3"],
   cookie: flags.cookie,
+  ...(flags["api-key"] ? { allowRequest: (request, allow) => allow(null, request.headers["x-api-key"] === flags["api-key"]) } : {}),
 };
 
 if (flags.bare) {
+  const { Server: EngineServer } = await import(flags.engine);
   const engine = new EngineServer(options);
   engine.attach(http, options);
   engine.on("connection", (session) => session.on("message", (message) => session.send(message)));
 } else {
   const io = new Server(http, {
     ...options,
+    ...(flags.redis ? { adapter: await adapter() } : {}),
     connectTimeout: Number(flags["connect-timeout"]),
     ...(flags.parser === "msgpack" ? { parser: msgpack } : {}),
     ...(flags.recovery ? { connectionStateRecovery: { maxDisconnectionDuration: Number(flags.recovery) } } : {}),
   });
-  for (const namespace of [io.of("/"), io.of("/custom"), io.of(/^\/dynamic-\d+$/)]) serve(namespace);
+  close = () => io.close();
+  for (const namespace of [io.of("/"), io.of("/custom"), io.of(/^\/dynamic-\d+$/)]) {
+    namespace.on("connection", (socket) => socket.emit("auth", socket.handshake.auth));
+    serve(namespace);
+  }
+  // One that says nothing by itself.
+  serve(io.of("/quiet"));
 }
 
 http.listen(Number(flags.port), "127.0.0.1", () => console.log(`listening http://127.0.0.1:${http.address().port}`));
-process.on("SIGTERM", () => process.exit(0));
+process.on("SIGTERM", async () => {
+  await close();
+  process.exit(0);
+});
+
+async function adapter() {
+  const [publisher, subscriber] = [createClient({ url: flags.redis }), createClient({ url: flags.redis })];
+  await Promise.all([publisher.connect(), subscriber.connect()]);
+  return adapters[flags.adapter](publisher, subscriber);
+}
 
 function serve(family) {
   family.use((socket, next) => {
@@ -59,7 +96,6 @@ function serve(family) {
   });
   family.on("connection", (socket) => {
     const namespace = socket.nsp;
-    socket.emit("auth", socket.handshake.auth);
     socket.on("message", (...args) => socket.emit("message-back", ...args));
     socket.on("message-with-ack", (...args) => args.pop()(...args));
     socket.on("ask", (question, ack) => socket.emit("question", question, ack));
@@ -71,6 +107,16 @@ function serve(family) {
     socket.on("whisper", (...args) => namespace.volatile.emit("whisper", ...args));
     socket.on("tell the family", (...args) => family.emit("family", ...args));
     socket.on("ask everyone", (timeout, ack) => namespace.timeout(timeout).emit("anyone?", (error, answers) => ack({ complete: !error, answers })));
+    socket.on("emit in order", () => {
+      namespace.emit("ordered", 1);
+      socket.emit("ordered", 2);
+      namespace.to(socket.id).emit("ordered", 3);
+      socket.emit("ordered", 4);
+    });
+    socket.on("join and tell", (room) => {
+      namespace.in(socket.id).socketsJoin(room);
+      namespace.to(room).emit("told", room);
+    });
     socket.on("kick", () => socket.disconnect());
     socket.on("kick out", () => socket.disconnect(true));
   });

@@ -8,13 +8,17 @@ mod stories;
 
 use std::{error::Error, net::Ipv4Addr, sync::Arc, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use fanfare::{
     engine::{self, Engine, id::NodeTag},
-    hub,
+    hub::{self, JsonParser, MsgpackParser},
     node::{self, CookieConfig, Node, ServerConfig},
 };
-use fanfare_adapters::memory::{self, MemoryBus};
+use fanfare_adapters::{
+    Adapter,
+    memory::{self, MemoryBus},
+    redis::{self, RedisAdapter},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -22,6 +26,13 @@ use tokio::{
 
 /// How long the end may take.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How packets are written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PacketParser {
+    Json,
+    Msgpack,
+}
 
 #[derive(Debug, Parser)]
 struct Flags {
@@ -43,6 +54,12 @@ struct Flags {
     /// The largest message or body that is taken, in bytes
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
+    /// How packets are written
+    #[arg(long, value_enum, default_value_t = PacketParser::Json)]
+    parser: PacketParser,
+    /// Join other nodes over the Redis of this URL
+    #[arg(long)]
+    redis: Option<String>,
     /// Set the affinity cookie
     #[arg(long)]
     cookie: bool,
@@ -64,6 +81,10 @@ impl Flags {
     fn hub(&self) -> hub::Config {
         hub::Config {
             connect_timeout: Duration::from_millis(self.connect_timeout),
+            parser: match self.parser {
+                PacketParser::Json => Arc::new(JsonParser),
+                PacketParser::Msgpack => Arc::new(MsgpackParser),
+            },
             ..hub::Config::default()
         }
     }
@@ -78,9 +99,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, flags.port)).await?;
         println!("listening http://{}", listener.local_addr()?);
         let router = node::engine_router(&flags.path, engine)?;
-        axum::serve(listener, router)
-            .with_graceful_shutdown(async move { terminate.recv().await.unwrap_or_default() })
-            .await?;
+        tokio::select! {
+            served = axum::serve(listener, router) => served?,
+            _ = terminate.recv() => {}
+        }
         return Ok(());
     }
     let config = node::Config {
@@ -96,8 +118,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
         ..node::Config::default()
     };
-    let adapter = MemoryBus::new().adapter(memory::Config::default());
-    let node = Node::start_with(config, Arc::new(adapter), stories::register).await?;
+    let adapter: Arc<dyn Adapter> = match flags.redis {
+        Some(url) => Arc::new(RedisAdapter::start(redis::Config::new(url))?),
+        None => Arc::new(MemoryBus::new().adapter(memory::Config::default())),
+    };
+    let node = Node::start_with(config, adapter, stories::register).await?;
     println!("listening http://{}", node.public_addr());
     terminate.recv().await;
     node.shutdown().await;

@@ -20,15 +20,17 @@ struct Question {
 
 pub(crate) fn register(io: &Io) -> Result<(), RegisterError> {
     for name in ["/", "/custom"] {
-        events(&io.of(name))?;
+        let namespace = io.of(name);
+        namespace.on_connect(greet)?;
+        events(&namespace)?;
     }
-    Ok(())
+    // One that says nothing by itself.
+    events(&io.of("/quiet"))
 }
 
 fn events(namespace: &Namespace) -> Result<(), RegisterError> {
     namespace
         .with(guard)?
-        .on_connect(greet)?
         .on("message", message)?
         .on("message-with-ack", answer)?
         .on("ask", ask)?
@@ -44,6 +46,8 @@ fn events(namespace: &Namespace) -> Result<(), RegisterError> {
         .on("whisper", async |socket: Socket, event: Raw| {
             everybody(&socket).volatile().emit_payload(event.payload().clone());
         })?
+        .on("emit in order", emit_in_order)?
+        .on("join and tell", join_and_tell)?
         .on("kick", async |socket: Socket| socket.disconnect(false))?
         .on("kick out", async |socket: Socket| socket.disconnect(true))?;
     Ok(())
@@ -100,6 +104,22 @@ async fn say(socket: Socket, event: Raw) -> Result<(), Rejection> {
     let room: String = event.arg(0)?;
     socket.to(room).emit_payload(event.payload().clone());
     Ok(())
+}
+
+/// Directly and by broadcast, in turn.
+async fn emit_in_order(socket: Socket) -> Result<(), EmitError> {
+    let namespace = everybody(&socket);
+    namespace.emit("ordered", &1)?;
+    socket.emit("ordered", &2)?;
+    namespace.to(socket.id()).emit("ordered", &3)?;
+    socket.emit("ordered", &4)
+}
+
+/// The room is told at once after it was joined, both by way of the cluster.
+async fn join_and_tell(socket: Socket, Data(room): Data<String>) -> Result<(), EmitError> {
+    let namespace = everybody(&socket);
+    namespace.in_(socket.id()).sockets_join(&room);
+    namespace.to(&room).emit("told", &room)
 }
 
 /// The namespace of a socket, whole.

@@ -11,6 +11,7 @@ const commands = {
 
 export class Server {
   #child;
+  #ending = false;
 
   /** Starts `target`, `fanfare` or `reference`; flags are given as `{ port: 3000, bare: true }`. */
   static async start(target, flags = {}) {
@@ -27,11 +28,17 @@ export class Server {
 
   /** Fails if the process has ended by itself. */
   assertAlive() {
-    if (this.#child.end) throw new Error(this.#child.report(`ended by itself (${JSON.stringify(this.#child.end)})`));
+    if (this.#child.end && !this.#ending) throw new Error(this.#child.report(`ended by itself (${JSON.stringify(this.#child.end)})`));
   }
 
   report(headline) {
     return this.#child.report(headline);
+  }
+
+  /** Asks the process to end, and waits for nothing. */
+  terminate() {
+    this.#ending = true;
+    this.#child.signal("SIGTERM");
   }
 
   async stop() {
