@@ -64,6 +64,12 @@ impl Handle {
         }
     }
 
+    /// Whether the transport takes a message at this moment, with none waiting before it: a WebSocket that is not behind, a parked poll.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.0.lock().is_writable()
+    }
+
     /// Whether the session has ended or is closing.
     #[must_use]
     pub fn is_closed(&self) -> bool {

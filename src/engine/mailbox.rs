@@ -359,7 +359,7 @@ impl State {
     }
 
     /// Whether a volatile message may go: the transport would take it now, and it would overtake nothing.
-    fn is_writable(&self) -> bool {
+    pub(super) fn is_writable(&self) -> bool {
         let ready = match self.line {
             Line::Polling => self.poll.is_some(),
             Line::Tcp(_) | Line::Boxed => self.pen == Pen::Idle,

@@ -19,7 +19,7 @@ use super::{
     socket::{Standing, refusal},
 };
 use crate::{
-    engine::{CloseReason, Connection, Flow, Handle, Handshake, Incoming},
+    engine::{CloseReason, Connection, Flow, Handle, Handshake, Incoming, Transport},
     protocol::socketio::{Assembled, Assembler, Kind, Message, Packet},
 };
 
@@ -31,7 +31,7 @@ use crate::{
 /// | DISCONNECT, EVENT, ACK | closes | closes | acts |
 /// | CONNECT_ERROR | closes | closes | closes |
 ///
-/// Closes with `forced close`, as the reference. A namespace from which the server has disconnected the client is joined in
+/// Closes with `forced close`, or `forced server close` where a polling client has yet to fetch what waits, as the reference. A namespace from which the server has disconnected the client is joined in
 /// this sense until the client joins it anew, or its packets that are on their way would cost it its other namespaces.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -184,6 +184,19 @@ impl Client {
         Some(self.peer.intake.paused_since()? + self.shared.config.stall_timeout)
     }
 
+    /// Ends the sockets at once and closes the connection, which may take until a polling client has fetched what waits. The reference
+    /// tells handlers of such a delay by the reason.
+    fn expel(&mut self) -> Flow {
+        let handle = &self.peer.handle;
+        let delayed = handle.transport() == Transport::Polling && !handle.is_writable();
+        self.end(if delayed {
+            CloseReason::ForcedServerClose
+        } else {
+            CloseReason::ForcedClose
+        });
+        Flow::Close(CloseReason::ForcedClose)
+    }
+
     fn end(&mut self, reason: CloseReason) {
         for socket in self.sockets.drain(..) {
             socket.end(DisconnectReason::Connection(reason));
@@ -214,7 +227,7 @@ impl Connection for Client {
         };
         outcome.unwrap_or_else(|Violation| {
             self.shared.counters.protocol_errors.increment();
-            Flow::Close(CloseReason::ForcedClose)
+            self.expel()
         })
     }
 

@@ -1,6 +1,14 @@
 //! What applications do with sockets, over real connections.
 
-use crate::dsl::{Polling, request, start};
+use std::time::Duration;
+
+use fanfare::{
+    hub::{DisconnectReason, Io, Socket},
+    node::RunningNode,
+};
+use tokio::sync::mpsc;
+
+use crate::dsl::{Polling, WebSocket, request, start, start_with, within};
 
 #[tokio::test]
 async fn an_event_that_is_compressed_already_is_not_compressed_again() {
@@ -23,4 +31,94 @@ async fn an_event_that_is_compressed_already_is_not_compressed_again() {
         "an answer is compressed for the sake of one message"
     );
     node.shutdown().await;
+}
+
+/// Why sockets of the node end, as the disconnect handler hears it.
+fn reasons(io: &Io) -> mpsc::Receiver<&'static str> {
+    let (sender, reasons) = mpsc::channel(16);
+    let told = move |socket: Socket, reason: DisconnectReason| {
+        let sent = if socket.is_connected() {
+            Err(())
+        } else {
+            sender.try_send(reason.as_str()).map_err(drop)
+        };
+        async move { sent.map_err(|()| "nobody listens") }
+    };
+    io.sockets().on_disconnect(told).unwrap();
+    reasons
+}
+
+async fn reason(reasons: &mut mpsc::Receiver<&'static str>) -> &'static str {
+    within("a socket to end", reasons.recv()).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_reason_for_a_disconnect_comes_about() {
+    let node = start().await;
+    let address = node.public_addr();
+    let mut reasons = reasons(node.io());
+    node.io()
+        .sockets()
+        .on("leave", async |socket: Socket| socket.disconnect(false))
+        .unwrap();
+
+    let mut client = WebSocket::connect(address).await;
+    client.send("41").await;
+    assert_eq!(reason(&mut reasons).await, "client namespace disconnect");
+    client.send("40").await;
+    client.text().await;
+    client.send(r#"42["leave"]"#).await;
+    assert_eq!(reason(&mut reasons).await, "server namespace disconnect");
+
+    let client = Polling::connect(address).await;
+    client.send("1").await;
+    assert_eq!(reason(&mut reasons).await, "transport close");
+
+    let client = Polling::connect(address).await;
+    let overlapping = async {
+        loop {
+            // Until both are there at once.
+            let (one, other) = tokio::join!(client.get(), client.get());
+            if one.status != 200 || other.status != 200 {
+                return;
+            }
+        }
+    };
+    within("a poll to be refused", overlapping).await;
+    assert_eq!(reason(&mut reasons).await, "transport error");
+
+    let mut client = WebSocket::connect(address).await;
+    client.send("9").await;
+    assert_eq!(reason(&mut reasons).await, "parse error");
+
+    let mut client = WebSocket::connect(address).await;
+    client.send("40").await;
+    assert_eq!(reason(&mut reasons).await, "forced close");
+
+    let client = Polling::connect(address).await;
+    client.send("40").await;
+    assert_eq!(
+        reason(&mut reasons).await,
+        "forced server close",
+        "nobody polls: the close waits, the sockets do not"
+    );
+
+    let _client = WebSocket::connect(address).await;
+    node.shutdown().await;
+    assert_eq!(reason(&mut reasons).await, "server shutting down");
+
+    let node = impatient().await;
+    let mut reasons = self::reasons(node.io());
+    let _client = WebSocket::connect(node.public_addr()).await;
+    assert_eq!(reason(&mut reasons).await, "ping timeout");
+    node.shutdown().await;
+}
+
+/// A node that soon misses a pong.
+async fn impatient() -> RunningNode {
+    start_with(|config| {
+        config.server.engine.ping_interval = Duration::from_millis(300);
+        config.server.engine.ping_timeout = Duration::from_millis(200);
+    })
+    .await
 }
