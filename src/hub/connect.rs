@@ -26,7 +26,7 @@ pub(super) fn admit(socket: &Arc<socket::Core>) {
             Err(_) => asking.refuse(&ConnectError::new("timeout")),
         }
     };
-    socket.shared().spawn(work, move || cancelled.forget_handlers());
+    socket.shared().spawn(work, move || cancelled.let_go());
 }
 
 async fn ask(socket: &Arc<socket::Core>, middlewares: &[Arc<Bound<OnMiddleware>>]) -> Result<(), ConnectError> {
@@ -42,8 +42,7 @@ async fn ask(socket: &Arc<socket::Core>, middlewares: &[Arc<Bound<OnMiddleware>>
             }
             Ok(Err(Failure::Failed(message))) => return Err(ConnectError::new(message)),
             Err(_) => {
-                socket.shared().counters.handler_panics.increment();
-                tracing::error!(namespace = %socket.namespace.name, "a middleware panicked");
+                socket.panicked("a middleware");
                 return Err(ConnectError::new("internal error"));
             }
         }

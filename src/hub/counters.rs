@@ -23,6 +23,8 @@ counters! {
         events_unhandled,
         /// Events whose arguments no extractor of their handler could read.
         events_rejected,
+        /// Events that a packet middleware refused.
+        events_refused,
         /// Messages queued to clients: one for each socket.
         messages_out,
         /// Volatile messages dropped because a socket could not be written to.

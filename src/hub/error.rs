@@ -1,5 +1,6 @@
 //! What can go wrong, one type for each operation.
 
+use super::Rejection;
 use crate::protocol::socketio::ArgumentError;
 /// An event could not be emitted, by the mistake of the caller. What happens to an event on its way is counted, not returned.
 pub use crate::protocol::socketio::EncodeError as EmitError;
@@ -29,6 +30,24 @@ pub enum JoinError {
     /// The socket is in as many rooms as it may be.
     #[error("in too many rooms")]
     TooManyRooms,
+}
+
+/// Why an event of a client was not handled, or another handler failed: what an `on_error` handler is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// A packet middleware refused it.
+    #[error("a packet middleware refused the event: {0}")]
+    Refused(String),
+    /// The arguments of the handler could not be read.
+    #[error("the arguments cannot be read: {0}")]
+    Rejected(#[from] Rejection),
+    /// The handler returned this error.
+    #[error("{0}")]
+    Failed(String),
+    /// The handler panicked.
+    #[error("the handler panicked")]
+    Panicked,
 }
 
 /// A handler could not be registered.

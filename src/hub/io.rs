@@ -59,7 +59,7 @@ impl Io {
 
     /// Gives a value to handlers that are registered from now on, as [`State`](super::State). There is one of each type.
     pub fn provide<S: Send + Sync + 'static>(&self, state: S) -> &Self {
-        self.states().insert(Arc::new(state));
+        drop(self.states().insert(Arc::new(state)));
         self
     }
 

@@ -1,12 +1,14 @@
 //! The queue of what a socket's handlers have to do, done one after the other.
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, sync::Mutex};
-
-use futures_util::FutureExt;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 use super::{
     DisconnectReason,
-    handlers::{Bound, Call, Failure, OnConnect, OnDisconnect},
+    events::{handle, run},
+    handlers::{Bound, Call, Listeners, OnConnect, OnDisconnect},
     intake::OVERHEAD,
     shared::lock,
     socket,
@@ -35,7 +37,14 @@ pub(super) enum Job {
     Connect(Arc<Bound<OnConnect>>),
     Event(Event),
     /// The last one; counts [`OVERHEAD`] in the connection's intake until it is done.
-    Disconnect(DisconnectReason, Option<Arc<Bound<OnDisconnect>>>),
+    Disconnect(DisconnectReason, Farewell),
+}
+
+/// The namespace's handlers for the end of a socket.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    pub(super) disconnecting: Option<Arc<Bound<OnDisconnect>>>,
+    pub(super) disconnect: Option<Arc<Bound<OnDisconnect>>>,
 }
 
 /// An event of the client, not yet decoded.
@@ -102,7 +111,7 @@ pub(super) fn start(socket: &Arc<socket::Core>, queued: Queued) {
         let (lane, cancelled) = (Arc::clone(socket), Arc::clone(socket));
         socket.shared().spawn(work(lane), move || {
             cancelled.lane.abandon();
-            cancelled.forget_handlers();
+            cancelled.let_go();
         });
     }
 }
@@ -120,42 +129,22 @@ async fn work(socket: Arc<socket::Core>) {
 
 async fn perform(socket: &Arc<socket::Core>, job: Job) {
     match job {
-        Job::Connect(handler) => call(socket, &handler, Call::new).await,
+        Job::Connect(handler) => run(socket, &handler, Call::new).await,
         Job::Event(event) => {
             socket.peer.intake.leave(event.bytes);
-            match socket.handler(&event.payload) {
-                Some(handler) => call(socket, &handler, |socket| Call::event(socket, event.payload, event.ack)).await,
-                None => socket.shared().counters.events_unhandled.increment(),
-            }
+            handle(socket, event).await;
         }
-        Job::Disconnect(reason, handler) => {
-            if let Some(handler) = handler {
-                call(socket, &handler, |socket| Call::disconnect(socket, reason)).await;
+        Job::Disconnect(reason, farewell) => {
+            let own = |choose: fn(&mut Listeners) -> &mut Option<_>| socket.own_listeners(|own| choose(own).take()).flatten();
+            for handler in farewell.disconnecting.into_iter().chain(own(|own| &mut own.disconnecting)) {
+                run(socket, &handler, |socket| Call::disconnect(socket, reason)).await;
             }
-            socket.forget_handlers();
+            socket.vacate();
+            for handler in farewell.disconnect.into_iter().chain(own(|own| &mut own.disconnect)) {
+                run(socket, &handler, |socket| Call::disconnect(socket, reason)).await;
+            }
+            socket.let_go();
             socket.peer.intake.leave(OVERHEAD);
-        }
-    }
-}
-
-/// Runs one handler. A panic is counted and costs nothing but this job.
-async fn call<K: 'static>(socket: &Arc<socket::Core>, handler: &Bound<K>, make: impl FnOnce(super::Socket) -> Call) {
-    let call = make(super::Socket::new(Arc::clone(socket), handler.io.clone()));
-    let outcome = AssertUnwindSafe(async { handler.handler.call(call).await }).catch_unwind().await;
-    let counters = &socket.shared().counters;
-    match outcome {
-        Ok(Ok(())) => {}
-        Ok(Err(Failure::Rejected(rejection))) => {
-            counters.events_rejected.increment();
-            tracing::debug!(namespace = %socket.namespace.name, %rejection, "a handler's arguments cannot be read");
-        }
-        Ok(Err(failure)) => {
-            counters.handler_errors.increment();
-            tracing::warn!(namespace = %socket.namespace.name, %failure, "a handler failed");
-        }
-        Err(_) => {
-            counters.handler_panics.increment();
-            tracing::error!(namespace = %socket.namespace.name, "a handler panicked");
         }
     }
 }

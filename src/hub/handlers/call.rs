@@ -1,7 +1,7 @@
 //! One call of a handler: what its extractors read from.
 
 use crate::{
-    hub::{DisconnectReason, Socket},
+    hub::{DisconnectReason, EventError, Socket},
     protocol::socketio::Payload,
 };
 
@@ -12,6 +12,7 @@ pub struct Call {
     pub(super) payload: Option<Payload>,
     pub(super) ack: Option<u64>,
     pub(super) reason: Option<DisconnectReason>,
+    pub(super) error: Option<EventError>,
 }
 
 impl Call {
@@ -22,24 +23,31 @@ impl Call {
             payload: None,
             ack: None,
             reason: None,
+            error: None,
         }
     }
 
-    pub(in crate::hub) const fn event(socket: Socket, payload: Payload, ack: Option<u64>) -> Self {
+    pub(in crate::hub) fn event(socket: Socket, payload: Payload, ack: Option<u64>) -> Self {
         Self {
-            socket,
             payload: Some(payload),
             ack,
-            reason: None,
+            ..Self::new(socket)
         }
     }
 
-    pub(in crate::hub) const fn disconnect(socket: Socket, reason: DisconnectReason) -> Self {
+    pub(in crate::hub) fn disconnect(socket: Socket, reason: DisconnectReason) -> Self {
         Self {
-            socket,
-            payload: None,
-            ack: None,
             reason: Some(reason),
+            ..Self::new(socket)
+        }
+    }
+
+    /// A call for an error handler.
+    pub(in crate::hub) fn error(socket: Socket, payload: Option<Payload>, error: EventError) -> Self {
+        Self {
+            payload,
+            error: Some(error),
+            ..Self::new(socket)
         }
     }
 

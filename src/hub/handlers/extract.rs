@@ -4,16 +4,16 @@ use std::{any::type_name, fmt, ops::Deref, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Call, OnConnect, OnDisconnect, OnEvent, OnMiddleware, States};
+use super::{Call, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, States};
 use crate::{
-    hub::{DisconnectReason, EmitError, Io, RegisterError, Socket},
+    hub::{DisconnectReason, EmitError, EventError, Io, RegisterError, Socket},
     protocol::socketio::{Arguments, Attachments, Payload},
 };
 
 /// An argument of handlers of the kind `K`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler for {K}",
-    note = "`Socket`, `Io` and `State<S>` can everywhere; `Data<T>`, `Args<T>`, `Raw` and `Ack` for events; `Data<T>` (the auth) on connect and in middlewares; `DisconnectReason` on disconnect",
+    note = "`Socket`, `Io`, `State<S>` and `Extension<T>` can everywhere; `Data<T>`, `Args<T>` and `Raw` for events, `Ack` in their handlers; `Data<T>` (the auth) on connect and in middlewares; `DisconnectReason` on disconnect; `EventError` on errors",
     note = "for a value that the client sends, use `Data<{Self}>`"
 )]
 pub trait Extract<K>: Sized + Send {
@@ -61,6 +61,10 @@ pub struct Args<T>(pub T);
 /// A value of the application, given to [`Io::provide`] before the handler was registered.
 #[derive(Debug)]
 pub struct State<S>(pub Arc<S>);
+
+/// A value of this socket, given to [`Socket::extend`]; the handler is not called where there is none.
+#[derive(Debug)]
+pub struct Extension<T>(pub Arc<T>);
 
 /// An event as it came, not decoded: to be forwarded as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +114,10 @@ impl Ack {
 }
 
 impl Raw {
+    pub(in crate::hub) const fn new(payload: Payload) -> Self {
+        Self(payload)
+    }
+
     /// The event's name.
     #[must_use]
     pub fn event(&self) -> String {
@@ -155,6 +163,20 @@ impl<S> Clone for State<S> {
     }
 }
 
+impl<T> Deref for Extension<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Clone for Extension<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<T: fmt::Display> fmt::Display for Data<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -187,6 +209,14 @@ impl<K, S: Send + Sync + 'static> Extract<K> for State<S> {
     }
 }
 
+impl<K, T: Send + Sync + 'static> Extract<K> for Extension<T> {
+    fn extract(call: &mut Call) -> Result<Self, Rejection> {
+        let extension = call.socket.extension::<T>();
+        let missing = || Rejection::new(format!("the socket has no {}", type_name::<T>()));
+        extension.map(Self).ok_or_else(missing)
+    }
+}
+
 impl<K, E: Extract<K>> Extract<K> for Result<E, Rejection> {
     fn check(states: &States) -> Result<(), RegisterError> {
         E::check(states)
@@ -194,12 +224,6 @@ impl<K, E: Extract<K>> Extract<K> for Result<E, Rejection> {
 
     fn extract(call: &mut Call) -> Result<Self, Rejection> {
         Ok(E::extract(call))
-    }
-}
-
-impl<T: DeserializeOwned + Send> Extract<OnEvent> for Data<T> {
-    fn extract(call: &mut Call) -> Result<Self, Rejection> {
-        payload(call)?.arg(0).map(Self).map_err(|error| Rejection::of(&error))
     }
 }
 
@@ -215,17 +239,29 @@ impl<T: DeserializeOwned + Send> Extract<OnMiddleware> for Data<T> {
     }
 }
 
-impl<T: DeserializeOwned + Send> Extract<OnEvent> for Args<T> {
-    fn extract(call: &mut Call) -> Result<Self, Rejection> {
-        payload(call)?.args().map(Self).map_err(|error| Rejection::of(&error))
-    }
-}
+/// What is read from an event, wherever one is at hand.
+macro_rules! of_events {
+    ($($kind:ty),*) => {$(
+        impl<T: DeserializeOwned + Send> Extract<$kind> for Data<T> {
+            fn extract(call: &mut Call) -> Result<Self, Rejection> {
+                payload(call)?.arg(0).map(Self).map_err(|error| Rejection::of(&error))
+            }
+        }
 
-impl Extract<OnEvent> for Raw {
-    fn extract(call: &mut Call) -> Result<Self, Rejection> {
-        payload(call).cloned().map(Self)
-    }
+        impl<T: DeserializeOwned + Send> Extract<$kind> for Args<T> {
+            fn extract(call: &mut Call) -> Result<Self, Rejection> {
+                payload(call)?.args().map(Self).map_err(|error| Rejection::of(&error))
+            }
+        }
+
+        impl Extract<$kind> for Raw {
+            fn extract(call: &mut Call) -> Result<Self, Rejection> {
+                payload(call).cloned().map(Self)
+            }
+        }
+    )*};
 }
+of_events!(OnEvent, OnAny, OnPacket, OnError);
 
 impl Extract<OnEvent> for Ack {
     fn extract(call: &mut Call) -> Result<Self, Rejection> {
@@ -239,6 +275,12 @@ impl Extract<OnEvent> for Ack {
 impl Extract<OnDisconnect> for DisconnectReason {
     fn extract(call: &mut Call) -> Result<Self, Rejection> {
         call.reason.ok_or_else(|| Rejection::new("the socket has not ended"))
+    }
+}
+
+impl Extract<OnError> for EventError {
+    fn extract(call: &mut Call) -> Result<Self, Rejection> {
+        call.error.clone().ok_or_else(|| Rejection::new("nothing went wrong"))
     }
 }
 

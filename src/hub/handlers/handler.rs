@@ -2,7 +2,7 @@
 
 use std::{any::type_name, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
-use super::{Call, Extract, OnConnect, OnDisconnect, OnEvent, OnMiddleware, Rejection, States};
+use super::{Call, Extract, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, Rejection, States};
 use crate::hub::{ConnectError, Io, RegisterError};
 
 /// An async function whose arguments are [`Extract`]ed from each call. `K` says where it may be registered ([`OnEvent`],
@@ -11,7 +11,7 @@ use crate::hub::{ConnectError, Io, RegisterError};
     message = "`{Self}` is not a handler for {K}",
     label = "not a handler here",
     note = "a handler is an async function or a closure returning a future that is `Send`, with at most 8 arguments",
-    note = "each argument implements `Extract` for {K}: `Socket`, `Io`, `State<S>` everywhere; `Data<T>`, `Args<T>`, `Raw`, `Ack` for events; `Data<T>` (the auth) on connect and in middlewares; `DisconnectReason` on disconnect",
+    note = "each argument implements `Extract` for {K}: `Socket`, `Io`, `State<S>`, `Extension<T>` everywhere; `Data<T>`, `Args<T>`, `Raw` for events, `Ack` in their handlers; `Data<T>` (the auth) on connect and in middlewares; `DisconnectReason` on disconnect; `EventError` on errors",
     note = "it returns `()` or `Result<(), E>` with `E: Display`; a middleware returns `Result<(), ConnectError>`"
 )]
 pub trait Handler<K, A>: Send + Sync + 'static {
@@ -74,7 +74,7 @@ macro_rules! displayed {
         }
     )*};
 }
-displayed!(OnEvent, OnConnect, OnDisconnect);
+displayed!(OnEvent, OnAny, OnPacket, OnConnect, OnDisconnect, OnError);
 
 /// The arguments of a handler, read one after the other.
 trait Arguments<K>: Sized {

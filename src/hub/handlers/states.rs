@@ -11,14 +11,10 @@ use std::{
 pub struct States(RwLock<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
 impl States {
-    /// Adds a value, in place of the one of the same type.
-    pub(in crate::hub) fn insert<S: Send + Sync + 'static>(&self, state: Arc<S>) {
-        let before = self
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(TypeId::of::<S>(), state);
-        drop(before);
+    /// Adds a value, in place of the one of the same type, which is the caller's to drop.
+    pub(in crate::hub) fn insert<S: Send + Sync + 'static>(&self, state: Arc<S>) -> Option<Arc<dyn Any + Send + Sync>> {
+        let mut states = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        states.insert(TypeId::of::<S>(), state)
     }
 
     /// The value of a type, if there is one.

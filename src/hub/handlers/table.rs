@@ -1,15 +1,96 @@
-//! Which handlers a namespace has.
+//! Which handlers a namespace has, and which a socket has of its own.
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Bound, OnConnect, OnDisconnect, OnEvent, OnMiddleware};
+use super::{Bound, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, Watcher};
 
-/// The handlers of a namespace. One for each event: a later one takes the place of an earlier one.
-#[derive(Debug, Default)]
+/// The handlers of a namespace.
+#[derive(Debug, Default, Clone)]
 pub(in crate::hub) struct Table {
     /// In the order in which they are asked.
     pub(in crate::hub) middlewares: Vec<Arc<Bound<OnMiddleware>>>,
     pub(in crate::hub) connect: Option<Arc<Bound<OnConnect>>>,
-    pub(in crate::hub) events: HashMap<Box<str>, Arc<Bound<OnEvent>>>,
+    pub(in crate::hub) listeners: Listeners,
+}
+
+/// What may be registered for all sockets of a namespace as well as for one. One handler for each event: a later one takes the place of
+/// an earlier one.
+#[derive(Debug, Default, Clone)]
+pub(in crate::hub) struct Listeners {
+    pub(in crate::hub) events: HashMap<Box<str>, Listener>,
+    pub(in crate::hub) fallback: Option<Arc<Bound<OnEvent>>>,
+    pub(in crate::hub) any: Chain<Bound<OnAny>>,
+    pub(in crate::hub) packets: Chain<Bound<OnPacket>>,
+    pub(in crate::hub) outgoing: Chain<Watcher>,
+    pub(in crate::hub) disconnecting: Option<Arc<Bound<OnDisconnect>>>,
     pub(in crate::hub) disconnect: Option<Arc<Bound<OnDisconnect>>>,
+    pub(in crate::hub) error: Option<Arc<Bound<OnError>>>,
+}
+
+/// The handler of an event.
+#[derive(Debug, Clone)]
+pub(in crate::hub) struct Listener {
+    pub(in crate::hub) handler: Arc<Bound<OnEvent>>,
+    /// Whether it is gone after its first event.
+    pub(in crate::hub) once: bool,
+}
+
+/// What of the listeners concerns one event.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Found {
+    pub(in crate::hub) any: Chain<Bound<OnAny>>,
+    pub(in crate::hub) packets: Chain<Bound<OnPacket>>,
+    pub(in crate::hub) listener: Option<Listener>,
+    pub(in crate::hub) fallback: Option<Arc<Bound<OnEvent>>>,
+    pub(in crate::hub) error: Option<Arc<Bound<OnError>>>,
+}
+
+impl Listeners {
+    pub(in crate::hub) fn find(&self, event: &str) -> Found {
+        Found {
+            any: self.any.clone(),
+            packets: self.packets.clone(),
+            listener: self.events.get(event).cloned(),
+            fallback: self.fallback.clone(),
+            error: self.error.clone(),
+        }
+    }
+}
+
+/// Things that are called one after the other. Nothing at all is allocated, or counted, for none.
+#[derive(Debug)]
+pub(in crate::hub) struct Chain<T>(Option<Arc<[Arc<T>]>>);
+
+impl<T> Chain<T> {
+    pub(in crate::hub) fn iter(&self) -> std::slice::Iter<'_, Arc<T>> {
+        self.0.as_deref().unwrap_or_default().iter()
+    }
+
+    pub(in crate::hub) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// This chain, and a link behind it. The old chain is the caller's to drop.
+    pub(in crate::hub) fn append(&mut self, link: Arc<T>) -> Self {
+        let links = self.iter().cloned().chain([link]).collect();
+        Self(self.0.replace(links))
+    }
+
+    /// This chain, and a link in front of it. The old chain is the caller's to drop.
+    pub(in crate::hub) fn prepend(&mut self, link: Arc<T>) -> Self {
+        let links = [link].into_iter().chain(self.iter().cloned()).collect();
+        Self(self.0.replace(links))
+    }
+}
+
+impl<T> Default for Chain<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Clone for Chain<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
 }

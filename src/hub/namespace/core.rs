@@ -6,7 +6,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -15,10 +15,11 @@ use crate::{
     hub::{
         Command, EmitFlags, Room, Target,
         counters::Counters,
-        handlers::Table,
+        handlers::{Listeners, Raw, Table},
         rooms::Shard,
         shared::{Shared, lock},
         socket,
+        socket::Standing,
     },
     protocol::socketio::{Kind, Packet, Payload, Unencodable},
 };
@@ -33,6 +34,8 @@ pub(in crate::hub) struct Core {
     /// The id of the next event that asks for an ack.
     ack_ids: AtomicU64,
     table: RwLock<Table>,
+    /// Whether anybody ever watched what is sent to its sockets. A fan-out looks no further while nobody did.
+    watched: AtomicBool,
 }
 
 /// A connected socket. The handle stands beside it so that a fan-out touches nothing else.
@@ -51,6 +54,7 @@ impl Core {
             hasher: RandomState::new(),
             ack_ids: AtomicU64::new(0),
             table: RwLock::default(),
+            watched: AtomicBool::new(false),
         }
     }
 
@@ -82,16 +86,37 @@ impl Core {
         let mut message = None;
         let mut tally = Tally::default();
         let mut meant = 0;
+        let watching = self.watched.load(Ordering::Relaxed);
+        let mut watched = Vec::new();
         for shard in &self.shards {
             lock(shard).select(&target.rooms, &target.except, |_, member| {
                 meant += 1;
+                if watching {
+                    watched.push(Arc::clone(&member.socket));
+                }
                 if let Ok(message) = message.get_or_insert_with(|| self.event(payload, None, flags)) {
                     tally.add(push(&member.handle, message, flags.volatile));
                 }
             });
         }
         tally.count(&self.shared.counters);
+        self.tell_watchers(&watched, payload);
         meant
+    }
+
+    /// Tells those who watch what is sent to these sockets, with no lock held.
+    pub(in crate::hub) fn tell_watchers(&self, sockets: &[Arc<socket::Core>], payload: &Payload) {
+        if sockets.is_empty() || !self.watched.load(Ordering::Relaxed) {
+            return;
+        }
+        let event = Raw::new(payload.clone());
+        let of_all = self.handlers(|table| table.listeners.outgoing.clone());
+        for socket in sockets.iter().filter(|socket| socket.standing() == Standing::Connected) {
+            let own = socket.own_listeners(|own| own.outgoing.clone()).unwrap_or_default();
+            for watcher in of_all.iter().chain(own.iter()) {
+                watcher.tell(socket, &event);
+            }
+        }
     }
 
     fn regroup(&self, target: &Target, rooms: &[Room], change: impl Fn(&mut Shard<Member>, u32, &Room)) -> usize {
@@ -184,6 +209,15 @@ impl Core {
     /// Reads from the handlers.
     pub(in crate::hub) fn handlers<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
         read(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes listeners, of the namespace or of one of its sockets.
+    pub(in crate::hub) fn register_in<T>(&self, listeners: &mut Listeners, change: impl FnOnce(&mut Listeners) -> T) -> T {
+        let changed = change(listeners);
+        if !listeners.outgoing.is_empty() {
+            self.watched.store(true, Ordering::Relaxed);
+        }
+        changed
     }
 
     /// Changes the handlers; what is replaced is dropped by the caller, outside of the lock.

@@ -7,10 +7,9 @@ use std::{fmt, sync::Arc};
 pub(super) use self::core::{Core, Tally, push};
 use super::{
     BroadcastOperator, Io, RegisterError, Target,
-    handlers::{Handler, OnConnect, OnDisconnect, OnEvent, OnMiddleware, bind},
+    handlers::{Handler, Listeners, OnConnect, OnMiddleware, bind, registrations},
     operators::operators,
 };
-use crate::protocol::socketio::is_reserved;
 
 /// A namespace: its handlers on this node, and its sockets on all nodes. Got by [`Io::of`].
 ///
@@ -55,30 +54,6 @@ impl Namespace {
         Ok(self)
     }
 
-    /// Runs a handler for each socket that has ended, after its events. There is one, as with [`Namespace::on_connect`].
-    ///
-    /// # Errors
-    /// [`RegisterError::MissingState`].
-    pub fn on_disconnect<A: 'static>(&self, handler: impl Handler<OnDisconnect, A>) -> Result<&Self, RegisterError> {
-        let handler = bind(&self.io, handler)?;
-        drop(self.core.change_handlers(|table| table.disconnect.replace(handler)));
-        Ok(self)
-    }
-
-    /// Runs a handler for each event of that name. The events of a socket are handled in order, each when the one before is finished.
-    /// There is one handler for each name: a later one takes the place of an earlier one.
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub fn on<A: 'static>(&self, event: &str, handler: impl Handler<OnEvent, A>) -> Result<&Self, RegisterError> {
-        if is_reserved(event) {
-            return Err(RegisterError::Reserved(event.into()));
-        }
-        let handler = bind(&self.io, handler)?;
-        drop(self.core.change_handlers(|table| table.events.insert(event.into(), handler)));
-        Ok(self)
-    }
-
     /// Adds a middleware: it is asked, after those added before, whether a client may connect. Its error is sent to the client.
     ///
     /// # Errors
@@ -89,6 +64,13 @@ impl Namespace {
         Ok(self)
     }
 
+    fn register<T>(&self, change: impl FnOnce(&mut Listeners) -> T) {
+        drop(
+            self.core
+                .change_handlers(|table| self.core.register_in(&mut table.listeners, change)),
+        );
+    }
+
     /// All sockets of the namespace.
     pub fn all(&self) -> BroadcastOperator {
         BroadcastOperator::new(&self.io, Target::namespace(Arc::clone(&self.core.name)))
@@ -96,6 +78,7 @@ impl Namespace {
 }
 
 operators!(Namespace);
+registrations!(Namespace, "the namespace's sockets");
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

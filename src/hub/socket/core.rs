@@ -7,19 +7,20 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::own::Own;
 use crate::{
     engine::{CloseReason, Outgoing},
     hub::{
         AckError, ConnectError, DisconnectReason, EmitError, EmitFlags, Room,
-        handlers::{Bound, OnEvent},
+        handlers::{Bound, Found, Listener, Listeners, OnError},
         intake::OVERHEAD,
-        lane::{self, Job, Lane, Queued},
+        lane::{self, Farewell, Job, Lane, Queued},
         namespace,
         namespace::{Tally, push},
         peer::Peer,
         shared::{Shared, lock},
     },
-    protocol::socketio::{Kind, Packet, Payload},
+    protocol::socketio::{Kind, Packet, Payload, Unencodable},
 };
 
 #[derive(Debug)]
@@ -34,11 +35,9 @@ pub(in crate::hub) struct Core {
     pub(in crate::hub) lane: Lane,
     /// Taken before the lock of a shard.
     state: Mutex<State>,
-    /// Handlers of this socket alone.
-    handlers: Mutex<Option<Handlers>>,
+    /// What this socket alone has; made when it is first needed.
+    own: OnceLock<Box<Own>>,
 }
-
-type Handlers = Box<HashMap<Box<str>, Arc<Bound<OnEvent>>>>;
 
 #[derive(Debug)]
 struct State {
@@ -55,8 +54,10 @@ enum Phase {
     Connected { slot: u32 },
     /// A middleware refused it, or its connection ended before it was connected.
     Refused,
-    /// It was connected and is no more.
-    Ended,
+    /// It was connected and is no more; the rooms are those that it has left, while handlers want to know them.
+    Ended { rooms: Vec<Room> },
+    /// The last of its handlers has run.
+    Gone,
 }
 
 /// How far a socket is.
@@ -81,7 +82,7 @@ impl Core {
                 phase: Phase::Connecting { rooms: Vec::new() },
                 acks: HashMap::new(),
             }),
-            handlers: Mutex::default(),
+            own: OnceLock::new(),
         }
     }
 
@@ -89,12 +90,18 @@ impl Core {
         &self.namespace.shared
     }
 
+    /// Counts a panic of something that the application has registered.
+    pub(in crate::hub) fn panicked(&self, what: &str) {
+        self.shared().counters.handler_panics.increment();
+        tracing::error!(namespace = %self.namespace.name, what, "the application panicked");
+    }
+
     pub(in crate::hub) fn standing(&self) -> Standing {
         match lock(&self.state).phase {
             Phase::Connecting { .. } => Standing::Connecting,
             Phase::Connected { .. } => Standing::Connected,
             Phase::Refused => Standing::Refused,
-            Phase::Ended => Standing::Ended,
+            Phase::Ended { .. } | Phase::Gone => Standing::Ended,
         }
     }
 
@@ -136,7 +143,7 @@ impl Core {
         state.phase = Phase::Refused;
         drop(state);
         self.shared().counters.connects_refused.increment();
-        self.forget_handlers();
+        self.let_go();
     }
 
     /// Sends a message, in order with whatever else the caller sends; counts what cannot be sent.
@@ -153,9 +160,21 @@ impl Core {
         tally.count(counters);
     }
 
+    /// Sends an event; tells those who watch what is sent.
+    pub(in crate::hub) fn emit(self: &Arc<Self>, payload: &Payload, flags: EmitFlags) -> Result<(), Unencodable> {
+        let message = self.namespace.event(payload, None, flags)?;
+        self.send(&message, flags.volatile);
+        self.namespace.tell_watchers(std::slice::from_ref(self), payload);
+        Ok(())
+    }
+
     /// Sends an event that asks for an answer. Gives its id and where the answer comes; an error when the socket is not connected.
     /// Whoever gets it calls [`Core::forget`] when it no longer waits.
-    pub(in crate::hub) fn ask(&self, payload: &Payload, flags: EmitFlags) -> Result<(u64, oneshot::Receiver<Payload>), AckError> {
+    pub(in crate::hub) fn ask(
+        self: &Arc<Self>,
+        payload: &Payload,
+        flags: EmitFlags,
+    ) -> Result<(u64, oneshot::Receiver<Payload>), AckError> {
         let id = self.namespace.next_ack();
         let message = self.namespace.event(payload, Some(id), flags).map_err(EmitError::from)?;
         let (sender, answer) = oneshot::channel();
@@ -168,6 +187,7 @@ impl Core {
         }
         self.peer.intake.expect();
         self.send(&message, flags.volatile);
+        self.namespace.tell_watchers(std::slice::from_ref(self), payload);
         Ok((id, answer))
     }
 
@@ -200,7 +220,7 @@ impl Core {
             }
             Phase::Connecting { .. } => false,
             Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).join(*slot, &room, most),
-            Phase::Refused | Phase::Ended => true,
+            Phase::Refused | Phase::Ended { .. } | Phase::Gone => true,
         };
         drop(state);
         if !fits {
@@ -214,7 +234,7 @@ impl Core {
         match &mut state.phase {
             Phase::Connecting { rooms } => rooms.retain(|joined| **joined != *room),
             Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).leave(*slot, room),
-            Phase::Refused | Phase::Ended => {}
+            Phase::Refused | Phase::Ended { .. } | Phase::Gone => {}
         }
     }
 
@@ -223,7 +243,8 @@ impl Core {
         match &state.phase {
             Phase::Connecting { rooms } => std::iter::once(&self.id).chain(rooms).cloned().collect(),
             Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).rooms_of(*slot),
-            Phase::Refused | Phase::Ended => Vec::new(),
+            Phase::Ended { rooms } => rooms.clone(),
+            Phase::Refused | Phase::Gone => Vec::new(),
         }
     }
 
@@ -245,30 +266,34 @@ impl Core {
     }
 
     fn finish(self: &Arc<Self>, reason: DisconnectReason, farewell: Option<&Outgoing>) {
-        let handler = self.namespace.handlers(|table| table.disconnect.clone());
+        let farewell_handlers = self.namespace.handlers(|table| Farewell {
+            disconnecting: table.listeners.disconnecting.clone(),
+            disconnect: table.listeners.disconnect.clone(),
+        });
         let mut state = lock(&self.state);
         let slot = match state.phase {
             // Only a connection that is gone ends a socket before it is connected.
             Phase::Connecting { .. } if farewell.is_none() => {
                 state.phase = Phase::Refused;
                 drop(state);
-                return self.forget_handlers();
+                return self.let_go();
             }
-            Phase::Connecting { .. } | Phase::Refused | Phase::Ended => return,
+            Phase::Connecting { .. } | Phase::Refused | Phase::Ended { .. } | Phase::Gone => return,
             Phase::Connected { slot } => slot,
         };
-        state.phase = Phase::Ended;
         let acks = std::mem::take(&mut state.acks);
-        let member = {
+        let (member, rooms) = {
             let mut shard = lock(self.namespace.shard(&self.id));
             // Under the shard's lock, so that no broadcast follows the farewell.
             if let Some(farewell) = farewell {
                 let _: crate::engine::Pushed = self.peer.handle.push(farewell);
             }
-            shard.remove(slot)
+            let rooms = shard.rooms_of(slot);
+            (shard.remove(slot), rooms)
         };
+        state.phase = Phase::Ended { rooms };
         self.peer.intake.enter(OVERHEAD);
-        let queued = self.lane.push(Job::Disconnect(reason, handler));
+        let queued = self.lane.push(Job::Disconnect(reason, farewell_handlers));
         drop(state);
         drop((member, acks));
         let counters = &self.shared().counters;
@@ -277,30 +302,86 @@ impl Core {
         lane::start(self, queued);
     }
 
-    /// The handler of an event: the socket's own, or the namespace's.
-    pub(in crate::hub) fn handler(&self, event: &Payload) -> Option<Arc<Bound<OnEvent>>> {
-        let (name, _) = event.as_event()?;
-        let own = lock(&self.handlers).as_ref().and_then(|handlers| handlers.get(&*name).cloned());
-        own.or_else(|| self.namespace.handlers(|table| table.events.get(&*name).cloned()))
+    /// What the namespace, and the socket itself, have for an event.
+    pub(in crate::hub) fn find(&self, event: &Payload) -> (Found, Found) {
+        let name = event.as_event().map(|(name, _)| name).unwrap_or_default();
+        let own = self.own_listeners(|own| own.find(&name)).unwrap_or_default();
+        (self.namespace.handlers(|table| table.listeners.find(&name)), own)
     }
 
-    /// Adds a handler of this socket alone; none once it has ended.
-    pub(in crate::hub) fn on(&self, event: &str, handler: Arc<Bound<OnEvent>>) {
+    /// Takes the handler of an event out, unless it has been called or replaced meanwhile.
+    pub(in crate::hub) fn take_once(&self, event: &Payload, listener: &Listener) -> bool {
+        let name = event.as_event().map(|(name, _)| name).unwrap_or_default();
+        let taken = self.own_listeners(|own| {
+            let same = |now: &Listener| Arc::ptr_eq(&now.handler, &listener.handler);
+            own.events.get(&*name).is_some_and(same).then(|| own.events.remove(&*name))
+        });
+        taken.flatten().is_some()
+    }
+
+    /// Whom to tell what went wrong: the socket's own handler, or the namespace's.
+    pub(in crate::hub) fn error_handler(&self) -> Option<Arc<Bound<OnError>>> {
+        let own = self.own_listeners(|own| own.error.clone()).flatten();
+        own.or_else(|| self.namespace.handlers(|table| table.listeners.error.clone()))
+    }
+
+    /// The listeners of this socket alone, if it ever had any.
+    pub(in crate::hub) fn own_listeners<T>(&self, look: impl FnOnce(&mut Listeners) -> T) -> Option<T> {
+        self.own.get().map(|own| look(&mut lock(&own.listeners)))
+    }
+
+    /// Changes the listeners of this socket alone, until its last handler has run. What is replaced is dropped without any lock held.
+    pub(in crate::hub) fn register<T>(&self, change: impl FnOnce(&mut Listeners) -> T) {
+        let changed = self.unless_gone(|own| self.namespace.register_in(&mut lock(&own.listeners), change));
+        drop(changed);
+    }
+
+    /// Gives the socket a value of its own, until its last handler has run.
+    pub(in crate::hub) fn extend<T: Send + Sync + 'static>(&self, value: Arc<T>) {
+        let before = self.unless_gone(|own| own.extensions.insert(value));
+        drop(before);
+    }
+
+    pub(in crate::hub) fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.own.get()?.extensions.get()
+    }
+
+    /// The JSON that the application keeps with the socket.
+    pub(in crate::hub) fn data(&self) -> Option<Arc<str>> {
+        lock(&self.own.get()?.data).clone()
+    }
+
+    pub(in crate::hub) fn set_data(&self, json: Arc<str>) {
+        let before = lock(&self.own.get_or_init(Box::default).data).replace(json);
+        drop(before);
+    }
+
+    /// What it owns may own the socket, so nothing is added for good.
+    fn unless_gone<T>(&self, change: impl FnOnce(&Own) -> T) -> Option<T> {
         let state = lock(&self.state);
-        let mut dropped = Some(handler);
-        if matches!(state.phase, Phase::Connecting { .. } | Phase::Connected { .. })
-            && let Some(handler) = dropped.take()
-        {
-            dropped = lock(&self.handlers).get_or_insert_default().insert(event.into(), handler);
+        let gone = matches!(state.phase, Phase::Refused | Phase::Gone);
+        (!gone).then(|| change(self.own.get_or_init(Box::default)))
+    }
+
+    /// The rooms that it was in before its end are forgotten.
+    pub(in crate::hub) fn vacate(&self) {
+        if let Phase::Ended { rooms } = &mut lock(&self.state).phase {
+            rooms.clear();
+        }
+    }
+
+    /// Drops the handlers and values of this socket alone: what they own may own the socket.
+    pub(in crate::hub) fn let_go(&self) {
+        let mut state = lock(&self.state);
+        if let Phase::Ended { .. } = state.phase {
+            state.phase = Phase::Gone;
         }
         drop(state);
-        drop(dropped);
-    }
-
-    /// Drops the handlers of this socket alone: what they own may own the socket.
-    pub(in crate::hub) fn forget_handlers(&self) {
-        let handlers = lock(&self.handlers).take();
-        drop(handlers);
+        if let Some(own) = self.own.get() {
+            let listeners = std::mem::take(&mut *lock(&own.listeners));
+            drop(listeners);
+            own.extensions.clear();
+        }
     }
 }
 

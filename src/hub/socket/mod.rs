@@ -2,6 +2,7 @@
 
 mod core;
 mod operator;
+mod own;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,11 +12,11 @@ pub(super) use self::core::{Core, Standing, refusal};
 pub use self::operator::SocketOperator;
 use super::{
     AckRequest, BroadcastOperator, EmitError, EmitFlags, Io, JoinError, RegisterError, Room, Rooms, Target,
-    handlers::{Handler, OnEvent, Rejection, bind},
+    handlers::{Handler, Listener, Listeners, OnEvent, Rejection, bind, check_name, registrations},
 };
 use crate::{
     engine::{Handshake, Transport},
-    protocol::socketio::{Payload, is_reserved},
+    protocol::socketio::Payload,
 };
 
 /// One client in one namespace. Cheap to clone; kept beyond the client's disconnect it does nothing.
@@ -223,22 +224,75 @@ impl Socket {
         }
     }
 
-    /// The rooms it is in, that of its own id first; none after its end.
+    /// The rooms it is in, that of its own id first. After its end, those it was in until its `on_disconnecting` handlers have run; none from
+    /// then on.
     #[must_use]
     pub fn rooms(&self) -> Vec<Room> {
         self.core.rooms()
     }
 
-    /// Handles an event of this client, in place of the namespace's handler for it.
+    /// Runs a handler for the next event of that name, in place of a handler given to `on`, and then no more.
     ///
     /// # Errors
     /// [`RegisterError`].
-    pub fn on<A: 'static>(&self, event: &str, handler: impl Handler<OnEvent, A>) -> Result<&Self, RegisterError> {
-        if is_reserved(event) {
-            return Err(RegisterError::Reserved(event.into()));
-        }
-        self.core.on(event, bind(&self.io, handler)?);
+    pub fn once<A: 'static>(&self, event: &str, handler: impl Handler<OnEvent, A>) -> Result<&Self, RegisterError> {
+        check_name(event)?;
+        let handler = bind(&self.io, handler)?;
+        let listener = Listener { handler, once: true };
+        self.register(|listeners| listeners.events.insert(event.into(), listener));
         Ok(self)
+    }
+
+    /// Gives the socket a value of its own, in place of one of the same type: handlers take it as
+    /// [`Extension<T>`](super::Extension). It stays on this node, and is dropped when the disconnect handlers have run; given later, at
+    /// once.
+    ///
+    /// ```no_run
+    /// use fanfare::hub::{Data, EmitError, Extension, Io, RegisterError, Socket};
+    ///
+    /// struct User {
+    ///     name: String,
+    /// }
+    ///
+    /// async fn say(socket: Socket, user: Extension<User>, Data(text): Data<String>) -> Result<(), EmitError> {
+    ///     socket.broadcast().emit("said", &(&user.name, text))
+    /// }
+    ///
+    /// fn serve(io: &Io) -> Result<(), RegisterError> {
+    ///     let chat = io.of("/chat");
+    ///     chat.on_connect(async |socket: Socket, Data(name): Data<String>| socket.extend(User { name }))?;
+    ///     chat.on("say", say)?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn extend<T: Send + Sync + 'static>(&self, value: T) {
+        self.core.extend(Arc::new(value));
+    }
+
+    /// A value given to [`Socket::extend`].
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.core.extension()
+    }
+
+    /// What the application keeps with the socket as JSON, decoded; `{}` before [`Socket::set_data`]. Unlike an
+    /// [extension](Socket::extend) it goes where the socket is known: other nodes see it in what `fetch_sockets` gives.
+    ///
+    /// # Errors
+    /// [`Rejection`]: it is no `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        let json = self.core.data();
+        serde_json::from_str(json.as_deref().unwrap_or("{}")).map_err(|error| Rejection::new(error.to_string()))
+    }
+
+    /// Keeps data with the socket, in place of what was kept before.
+    ///
+    /// # Errors
+    /// [`EmitError::Json`]: it has no JSON form.
+    pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), EmitError> {
+        let json = serde_json::to_string(data).map_err(EmitError::Json)?;
+        self.core.set_data(json.into());
+        Ok(())
     }
 
     /// Disconnects the client from the namespace, or, with `close`, from all its namespaces and from the server. It is told, so that the
@@ -252,14 +306,21 @@ impl Socket {
         }
     }
 
+    fn register<T>(&self, change: impl FnOnce(&mut Listeners) -> T) {
+        self.core.register(change);
+    }
+
+    /// Counts a panic of something that the application has registered.
+    pub(super) fn panicked(&self, what: &str) {
+        self.core.panicked(what);
+    }
+
     const fn operator(&self) -> SocketOperator<'_> {
         SocketOperator::new(self)
     }
 
     fn emit_flagged(&self, event: &Payload, flags: EmitFlags) -> Result<(), EmitError> {
-        let message = self.core.namespace.event(event, None, flags)?;
-        self.core.send(&message, flags.volatile);
-        Ok(())
+        Ok(self.core.emit(event, flags)?)
     }
 
     pub(super) fn answer(&self, id: u64, args: &Payload) {
@@ -268,6 +329,8 @@ impl Socket {
         }
     }
 }
+
+registrations!(Socket, "this socket");
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

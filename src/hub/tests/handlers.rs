@@ -1,30 +1,7 @@
 //! Events, their handlers and their arguments.
 
-use std::sync::Mutex;
-
 use super::*;
 use crate::hub::{Ack, Args, Data, DisconnectReason, EmitError, Raw, Rejection, Socket, State};
-
-/// What handlers saw.
-#[derive(Debug, Default)]
-struct Log(Mutex<Vec<String>>);
-
-impl Log {
-    fn add(&self, entry: impl std::fmt::Display) {
-        self.0.lock().unwrap().push(entry.to_string());
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-fn logging() -> (Io, Arc<Log>) {
-    let io = server();
-    io.provide(Log::default());
-    let log = io.states().get::<Log>().unwrap();
-    (io, log)
-}
 
 #[tokio::test]
 async fn events_of_one_socket_run_in_order_each_after_the_one_before() {

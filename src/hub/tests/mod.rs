@@ -1,6 +1,9 @@
 //! The hub over real mailboxes: what clients send goes in as the engine would hand it over, what they get is read from their outboxes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -16,6 +19,7 @@ mod connect;
 mod disconnect;
 mod flush;
 mod handlers;
+mod listeners;
 mod parser;
 mod rate;
 mod sessions;
@@ -94,6 +98,27 @@ async fn until(what: impl Fn() -> bool) {
 /// Waits until no handler runs.
 async fn quiet(io: &Io) {
     until(|| io.hub().tasks() == 0).await;
+}
+
+/// What handlers saw.
+#[derive(Debug, Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl Log {
+    fn add(&self, entry: impl std::fmt::Display) {
+        self.0.lock().unwrap().push(entry.to_string());
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn logging() -> (Io, Arc<Log>) {
+    let io = server();
+    io.provide(Log::default());
+    let log = io.states().get::<Log>().unwrap();
+    (io, log)
 }
 
 const LONG: Duration = Duration::from_secs(3600);

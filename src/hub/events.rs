@@ -1,0 +1,90 @@
+//! What a socket's handlers are called for: one event on its way to its handler, and one handler.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+
+use super::{
+    EventError, Socket,
+    handlers::{Bound, Call, Failure, OnError},
+    lane::Event,
+    socket,
+};
+use crate::protocol::socketio::Payload;
+
+/// Handles an event: the catch-alls, then the packet middlewares, then its handler; the namespace's before the socket's own.
+pub(super) async fn handle(socket: &Arc<socket::Core>, Event { payload, ack, .. }: Event) {
+    let (of_all, own) = socket.find(&payload);
+    let errors = own.error.as_ref().or(of_all.error.as_ref());
+    for catch_all in of_all.any.iter().chain(own.any.iter()) {
+        let outcome = call(socket, catch_all, |socket| Call::event(socket, payload.clone(), None)).await;
+        report(socket, errors, Some(&payload), outcome).await;
+    }
+    for middleware in of_all.packets.iter().chain(own.packets.iter()) {
+        let outcome = call(socket, middleware, |socket| Call::event(socket, payload.clone(), None)).await;
+        if outcome.is_err() {
+            socket.shared().counters.events_refused.increment();
+            let refused = outcome.map_err(|error| match error {
+                EventError::Failed(message) => EventError::Refused(message),
+                error => error,
+            });
+            return report(socket, errors, Some(&payload), refused).await;
+        }
+    }
+    let listener = own
+        .listener
+        .filter(|listener| !listener.once || socket.take_once(&payload, listener));
+    let listener = listener.or(of_all.listener).map(|listener| listener.handler);
+    let Some(handler) = listener.or(own.fallback).or(of_all.fallback) else {
+        return socket.shared().counters.events_unhandled.increment();
+    };
+    let kept = errors.map(|_| payload.clone());
+    let outcome = call(socket, &handler, |socket| Call::event(socket, payload, ack)).await;
+    report(socket, errors, kept.as_ref(), outcome).await;
+}
+
+/// Runs one handler that is not an event's.
+pub(super) async fn run<K: 'static>(socket: &Arc<socket::Core>, handler: &Bound<K>, make: impl FnOnce(Socket) -> Call) {
+    let outcome = call(socket, handler, make).await;
+    if outcome.is_err() {
+        report(socket, socket.error_handler().as_ref(), None, outcome).await;
+    }
+}
+
+/// Tells the error handler, if there is one, what went wrong, if anything did.
+async fn report(
+    socket: &Arc<socket::Core>,
+    handler: Option<&Arc<Bound<OnError>>>,
+    payload: Option<&Payload>,
+    outcome: Result<(), EventError>,
+) {
+    if let (Err(error), Some(handler)) = (outcome, handler) {
+        let again = call(socket, handler, |socket| Call::error(socket, payload.cloned(), error)).await;
+        // Counted and logged; who would be told?
+        drop(again);
+    }
+}
+
+/// Runs a handler. A panic is counted and costs nothing but this call.
+async fn call<K: 'static>(socket: &Arc<socket::Core>, handler: &Bound<K>, make: impl FnOnce(Socket) -> Call) -> Result<(), EventError> {
+    let call = make(Socket::new(Arc::clone(socket), handler.io.clone()));
+    let outcome = AssertUnwindSafe(async { handler.handler.call(call).await }).catch_unwind().await;
+    let counters = &socket.shared().counters;
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Failure::Rejected(rejection))) => {
+            counters.events_rejected.increment();
+            tracing::debug!(namespace = %socket.namespace.name, %rejection, "a handler's arguments cannot be read");
+            Err(EventError::Rejected(rejection))
+        }
+        Ok(Err(failure @ (Failure::Failed(_) | Failure::Refused(_)))) => {
+            counters.handler_errors.increment();
+            tracing::warn!(namespace = %socket.namespace.name, handler = ?handler, %failure, "a handler failed");
+            Err(EventError::Failed(failure.to_string()))
+        }
+        Err(_) => {
+            socket.panicked("a handler");
+            Err(EventError::Panicked)
+        }
+    }
+}

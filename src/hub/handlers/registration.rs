@@ -1,0 +1,170 @@
+//! The methods by which handlers are registered, for all sockets of a namespace as well as for one.
+
+/// Gives `$who`, which has an `io` and a `register`, the methods; `$whose` are the sockets that it concerns.
+macro_rules! registrations {
+    ($who:ident, $whose:literal) => {
+        impl $who {
+            #[doc = concat!("Runs a handler for each event of that name of ", $whose, ". The events of a socket are handled in order, each when")]
+            /// the one before is finished. There is one handler for each name, a later one takes the place of an earlier one; a socket's own
+            /// is called in the place of the namespace's.
+            ///
+            /// # Errors
+            /// [`RegisterError`](crate::hub::RegisterError).
+            pub fn on<A: 'static>(
+                &self,
+                event: &str,
+                handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnEvent, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                $crate::hub::handlers::check_name(event)?;
+                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                let listener = $crate::hub::handlers::Listener { handler, once: false };
+                self.register(|listeners| listeners.events.insert(event.into(), listener));
+                Ok(self)
+            }
+
+            /// Removes the handler of an event.
+            pub fn off(&self, event: &str) -> &Self {
+                self.register(|listeners| listeners.events.remove(event));
+                self
+            }
+
+            #[doc = concat!("Runs a handler for the events of ", $whose, " that no other handler is for. There is one, as with `on`.")]
+            ///
+            /// # Errors
+            /// [`RegisterError::MissingState`](crate::hub::RegisterError::MissingState).
+            pub fn fallback<A: 'static>(
+                &self,
+                handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnEvent, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                self.register(|listeners| listeners.fallback.replace(handler));
+                Ok(self)
+            }
+
+            #[doc = concat!("Runs a handler for each event of ", $whose, ", before the event's own and before packet middlewares; behind those added")]
+            /// before, and behind the namespace's. The event's handler runs when it has finished.
+            ///
+            /// # Errors
+            /// [`RegisterError::MissingState`](crate::hub::RegisterError::MissingState).
+            pub fn on_any<A: 'static>(
+                &self,
+                handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnAny, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                self.register(|listeners| listeners.any.append(handler));
+                Ok(self)
+            }
+
+            /// The same as `on_any`, in front of those added before.
+            ///
+            /// # Errors
+            /// As `on_any`.
+            pub fn prepend_any<A: 'static>(
+                &self,
+                handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnAny, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                self.register(|listeners| listeners.any.prepend(handler));
+                Ok(self)
+            }
+
+            /// Removes all handlers added by `on_any` and `prepend_any`.
+            pub fn off_any(&self) -> &Self {
+                self.register(|listeners| std::mem::take(&mut listeners.any));
+                self
+            }
+
+            #[doc = concat!("Tells a function of each event that is sent to ", $whose, ": of a broadcast once for each socket on this node that is")]
+            /// meant, of answers not. It is called in the thread that emits, before `emit` returns, and holds that up; what it emits itself is
+            /// told as well.
+            pub fn on_any_outgoing(&self, watch: impl Fn(&$crate::hub::Socket, &$crate::hub::Raw) + Send + Sync + 'static) -> &Self {
+                let watcher = $crate::hub::handlers::Watcher::new(&self.io, watch);
+                self.register(|listeners| listeners.outgoing.append(watcher));
+                self
+            }
+
+            /// The same as `on_any_outgoing`, in front of those added before.
+            pub fn prepend_any_outgoing(&self, watch: impl Fn(&$crate::hub::Socket, &$crate::hub::Raw) + Send + Sync + 'static) -> &Self {
+                let watcher = $crate::hub::handlers::Watcher::new(&self.io, watch);
+                self.register(|listeners| listeners.outgoing.prepend(watcher));
+                self
+            }
+
+            /// Removes all functions added by `on_any_outgoing` and `prepend_any_outgoing`.
+            pub fn off_any_outgoing(&self) -> &Self {
+                self.register(|listeners| std::mem::take(&mut listeners.outgoing));
+                self
+            }
+
+            #[doc = concat!("Adds a packet middleware (`socket.use` of the reference): it is asked of each event of ", $whose, " whether it may be")]
+            /// handled, behind those added before, and behind the namespace's. Where it returns an error, or panics, the event is dropped: the
+            /// client is told nothing, `on_error` handlers are.
+            ///
+            /// # Errors
+            /// [`RegisterError::MissingState`](crate::hub::RegisterError::MissingState).
+            pub fn with_packet<A: 'static>(
+                &self,
+                middleware: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnPacket, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                let middleware = $crate::hub::handlers::bind(&self.io, middleware)?;
+                self.register(|listeners| listeners.packets.append(middleware));
+                Ok(self)
+            }
+
+            #[doc = concat!("Runs a handler at the end of ", $whose, ", while [`Socket::rooms`](crate::hub::Socket::rooms) still gives the rooms that are left;")]
+            /// nothing that is sent to them reaches the socket any more. It runs after the socket's events and before `on_disconnect`. There is
+            /// one for the namespace and one for the socket, which both run, the namespace's first.
+            ///
+            /// # Errors
+            /// [`RegisterError::MissingState`](crate::hub::RegisterError::MissingState).
+            pub fn on_disconnecting<A: 'static>(
+                &self,
+                handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnDisconnect, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                self.register(|listeners| listeners.disconnecting.replace(handler));
+                Ok(self)
+            }
+
+            #[doc = concat!("Runs a handler when ", $whose, " have ended and left their rooms, after their events. There is one for the namespace and one")]
+            /// for the socket, which both run, the namespace's first.
+            ///
+            /// # Errors
+            /// [`RegisterError::MissingState`](crate::hub::RegisterError::MissingState).
+            pub fn on_disconnect<A: 'static>(
+                &self,
+                handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnDisconnect, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                self.register(|listeners| listeners.disconnect.replace(handler));
+                Ok(self)
+            }
+
+            #[doc = concat!("Runs a handler for each event of ", $whose, " that was not handled, because a packet middleware refused it or its handler")]
+            /// could not read its arguments, failed or panicked; and for other handlers that failed. There is one: a socket's own is called in
+            /// the place of the namespace's. Its own errors are counted and logged only.
+            ///
+            /// # Errors
+            /// [`RegisterError::MissingState`](crate::hub::RegisterError::MissingState).
+            pub fn on_error<A: 'static>(
+                &self,
+                handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnError, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                self.register(|listeners| listeners.error.replace(handler));
+                Ok(self)
+            }
+        }
+    };
+}
+pub(in crate::hub) use registrations;
+
+use crate::{hub::RegisterError, protocol::socketio::is_reserved};
+
+/// Whether clients can send an event of this name.
+pub(in crate::hub) fn check_name(event: &str) -> Result<(), RegisterError> {
+    if is_reserved(event) {
+        return Err(RegisterError::Reserved(event.into()));
+    }
+    Ok(())
+}
