@@ -156,6 +156,9 @@ const COUNTERS: &[Metric] = &[
         "Connections closed for a packet that breaks the protocol",
         |l| l.hub.counters().protocol_errors.get(),
     ),
+    metric("fanfare_unencodable_total", "Packets that the parser could not encode", |l| {
+        l.hub.counters().unencodable.get()
+    }),
     metric("fanfare_acks_timed_out_total", "Acks that did not come in time", |l| {
         l.hub.counters().acks_timed_out.get()
     }),

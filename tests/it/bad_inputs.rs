@@ -133,7 +133,7 @@ pub(crate) const MSGPACK: &[(&str, &str)] = &[
     ("an id in text", "84a47479706502a46461746191a165a36e7370a12fa26964a137"),
     ("an id that is nil", "84a47479706502a46461746191a165a36e7370a12fa26964c0"),
     ("CONNECT with an array", "83a47479706500a46461746190a36e7370a12f"),
-    ("CONNECT with nil", "83a47479706500a464617461c0a36e7370a12f"),
+    ("CONNECT with false", "83a47479706500a464617461c2a36e7370a12f"),
     ("CONNECT with text", "83a47479706500a464617461a178a36e7370a12f"),
     ("CONNECT with binary", "83a47479706500a464617461c40101a36e7370a12f"),
     (

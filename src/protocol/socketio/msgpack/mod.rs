@@ -201,7 +201,8 @@ fn decode(message: &Bytes, limits: &Limits) -> Result<Assembled<'static>, Decode
     let id = members.id()?;
     let invalid = || DecodeError::InvalidPayload(kind);
     let (data, attachments) = match (kind, members.data) {
-        (Kind::Connect | Kind::Disconnect, None | Some((Token::Undefined, _))) => (None, Attachments::new()),
+        // python-socketio says nil where the stock client says nothing.
+        (Kind::Connect | Kind::Disconnect, None | Some((Token::Undefined | Token::Nil, _))) => (None, Attachments::new()),
         (Kind::Connect | Kind::ConnectError, Some((Token::Map(_), place))) | (Kind::ConnectError, Some((Token::Text(_), place))) => {
             (Some(to_json::plain(message, place, limits)?), Attachments::new())
         }

@@ -228,6 +228,9 @@ fn members_of_a_packet_are_read_as_javascript_reads_them() {
         empty
     );
     assert_eq!(take(bytes("82 a474797065 00 a36e7370 a12f")).unwrap().packet, empty);
+    assert_eq!(take(bytes("83 a474797065 00 a464617461 c0 a36e7370 a12f")).unwrap().packet, empty);
+    let leave = Packet::new(Kind::Disconnect, "/", None);
+    assert_eq!(take(bytes("83 a474797065 01 a464617461 c0 a36e7370 a12f")).unwrap().packet, leave);
 }
 
 #[test]
@@ -406,7 +409,7 @@ fn connect_data_is_plain_json() {
             "{hex}"
         );
     }
-    for hex in ["90", "c0", "a0", "01", "c400", "c70000", "d7000000000000000001"] {
+    for hex in ["90", "c2", "a0", "01", "c400", "c70000", "d7000000000000000001"] {
         assert_eq!(connect(hex), Err(DecodeError::InvalidPayload(Kind::Connect)), "{hex}");
     }
 }
