@@ -41,6 +41,10 @@ pub struct Config {
     pub close_timeout: Duration,
     /// Sessions at one time. Beyond it a handshake is answered 503.
     pub max_sessions: usize,
+    /// Sessions of one client address at one time (an IPv6 client counts by its /64 network). Beyond it a handshake is answered with
+    /// code 4. Default: unbounded, as in the reference. Clients behind one NAT share an address; behind a balancer the node has to be
+    /// told whom to believe, or all of them do.
+    pub max_sessions_per_address: usize,
     /// Tasks that write for all plain WebSockets; zero means one per available processor.
     pub flushers: usize,
 }
@@ -64,6 +68,7 @@ impl Default for Config {
             pause_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(30),
             max_sessions: 1_000_000,
+            max_sessions_per_address: usize::MAX,
             flushers: 0,
         }
     }

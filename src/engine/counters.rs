@@ -29,6 +29,8 @@ pub struct Counters {
     pub write_timeouts: Counter,
     /// Handshakes refused for want of room, or during the shutdown.
     pub refused: Counter,
+    /// Handshakes refused because the client's address had as many sessions as one may have.
+    pub crowded: Counter,
 }
 
 impl Counters {

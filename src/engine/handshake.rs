@@ -39,6 +39,10 @@ impl Arrival {
         }
     }
 
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     fn slice(&self, range: &Range<usize>) -> &str {
         self.text.get(range.clone()).unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{net::TcpStream, sync::oneshot};
 
-use crate::protocol::engineio::handshake::Refusal;
+use crate::protocol::engineio::handshake::{Flaw, Refusal};
 
 use super::{
     CloseReason, Outgoing, Pushed,
@@ -354,7 +354,7 @@ impl State {
         match (self.phase, &self.line) {
             (Phase::Ended, _) => Err(Refusal::UnknownSession),
             (_, Line::Polling) => Ok(()),
-            _ => Err(Refusal::BadRequest),
+            _ => Err(Refusal::BadRequest(Flaw::TransportMismatch)),
         }
     }
 

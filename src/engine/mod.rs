@@ -3,6 +3,7 @@
 //! A message is opaque here. Knows tokio, `protocol::engineio` and `protocol::websocket`; does not know Socket.IO packets, rooms,
 //! axum or the cluster.
 
+mod addresses;
 mod application;
 mod config;
 mod counters;
@@ -24,6 +25,7 @@ mod tests;
 mod transport;
 mod websocket;
 
+pub use addresses::{Addresses, Crowded, Place};
 pub use application::{Application, Connection, Flow, Incoming};
 pub use config::Config;
 pub(crate) use counters::counters;
@@ -33,7 +35,7 @@ pub use handle::{Handle, Pushed, Tap};
 pub use handshake::{Arrival, Handshake};
 pub use outgoing::Outgoing;
 pub use polling::{Poll, Post, Reply};
-pub use sessions::{Admission, Candidate, Engine, Request, Routed, Upgrade};
+pub use sessions::{Admission, Admitted, Candidate, Engine, NoRoom, Request, Routed, Upgrade};
 pub use transport::{CloseReason, Transport};
 pub use websocket::{Duplex, Io, accept};
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::protocol::engineio::{handshake::Refusal, payload};
 
-use super::{Handle, Outgoing};
+use super::{Handle, NoRoom, Outgoing};
 
 /// An answer to an HTTP request, byte for byte as the reference server gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,13 @@ impl Reply {
             body,
             compress: false,
         }
+    }
+
+    /// How a client is refused that may have a session, when there is no room: 503 and nothing more, so that a balancer tries another
+    /// node; one whose address has too many is told so with code 4.
+    #[must_use]
+    pub fn no_room(reason: NoRoom) -> Self {
+        reason.refusal().map_or_else(|| Self::empty(503), |refusal| Self::refused(&refusal))
     }
 
     /// How an upgrade is refused: always 400, the message alone. The connection is to be closed after it.

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::Handle;
+use super::{Handle, NoRoom};
 
 const SHARDS: usize = 32;
 
@@ -40,16 +40,17 @@ impl Registry {
     }
 
     /// Takes a session, unless there is no room, or the registry is closed.
-    pub(super) fn insert(&self, handle: Handle) -> bool {
-        let Some(mut shard) = self.shard(handle.id()) else { return false };
+    pub(super) fn insert(&self, handle: Handle) -> Result<(), NoRoom> {
+        let Some(mut shard) = self.shard(handle.id()) else { return Err(NoRoom::Full) };
         if self.is_closed() {
-            return false;
+            return Err(NoRoom::Closing);
         }
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.max {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            return false;
+            return Err(NoRoom::Full);
         }
-        shard.insert(Entry(handle))
+        shard.insert(Entry(handle));
+        Ok(())
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Handle> {
@@ -69,8 +70,14 @@ impl Registry {
     }
 
     /// Whether a session would be taken now.
-    pub(super) fn has_room(&self) -> bool {
-        !self.is_closed() && self.open.load(Ordering::Relaxed) < self.max
+    pub(super) fn check_room(&self) -> Result<(), NoRoom> {
+        if self.is_closed() {
+            Err(NoRoom::Closing)
+        } else if self.open.load(Ordering::Relaxed) >= self.max {
+            Err(NoRoom::Full)
+        } else {
+            Ok(())
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -123,13 +130,15 @@ mod tests {
     fn a_registry_is_bounded_and_forgets() {
         let registry = Registry::new(2);
         let handles: Vec<Handle> = (0..3).map(|_| Handle::detached().0).collect();
-        let taken: Vec<bool> = handles.iter().map(|handle| registry.insert(handle.clone())).collect();
-        assert_eq!(taken, [true, true, false]);
+        let taken: Vec<_> = handles.iter().map(|handle| registry.insert(handle.clone())).collect();
+        assert_eq!(taken, [Ok(()), Ok(()), Err(NoRoom::Full)]);
         assert!(registry.get(handles[0].id()).is_some() && registry.get(handles[2].id()).is_none());
         registry.remove(handles[0].id());
         registry.remove(handles[0].id());
         assert!(registry.get(handles[0].id()).is_none());
-        assert!(registry.insert(handles[2].clone()));
+        assert_eq!(registry.check_room(), Ok(()));
+        assert_eq!(registry.insert(handles[2].clone()), Ok(()));
+        assert_eq!(registry.check_room(), Err(NoRoom::Full));
     }
 
     #[test]
@@ -137,6 +146,8 @@ mod tests {
         let registry = Registry::new(2);
         let handle = Handle::detached().0;
         registry.close();
-        assert!(!registry.insert(handle.clone()) && registry.get(handle.id()).is_none());
+        assert_eq!(registry.insert(handle.clone()), Err(NoRoom::Closing));
+        assert!(registry.get(handle.id()).is_none());
+        assert_eq!(registry.check_room(), Err(NoRoom::Closing));
     }
 }

@@ -1,6 +1,7 @@
 //! All sessions of one node: opening them, finding them, ending them.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::protocol::engineio::{
     Revision,
-    handshake::{Open, Query, Refusal},
+    handshake::{Flaw, Open, Query, Refusal},
 };
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
     flusher::{Shared, gather},
     id::{NodeTag, new_id},
     mailbox::{Line, Mailbox},
+    addresses::{Addresses, Crowded, Place},
     polling::{Answer, Poll, Post},
     registry::Registry,
     session::{Session, Timing},
@@ -41,6 +43,8 @@ pub struct Engine {
     shared: Arc<Shared>,
     application: Arc<dyn Application>,
     registry: Arc<Registry>,
+    /// The sessions of each client address.
+    addresses: Arc<Addresses>,
     /// Spreads sessions over flushers.
     next: AtomicUsize,
     drivers: TaskTracker,
@@ -65,9 +69,11 @@ pub struct Request<'a> {
 #[derive(Debug)]
 #[must_use]
 pub enum Routed {
+    /// It is refused; [`Reply::refused`] is the answer.
+    Refused(Refusal),
     /// The answer is known.
     Reply(Reply),
-    /// A client wants a session: [`Admission::open_polling`] gives the answer.
+    /// A client wants a session.
     Open(Admission),
     /// A poll: a future that ends with the answer. To drop it before is to abort the request, which ends the session.
     Poll(Poll),
@@ -82,6 +88,26 @@ pub struct Admission {
     engine: Arc<Engine>,
     transport: Transport,
     revision: Revision,
+}
+
+/// A client that has a place for its session.
+#[derive(Debug)]
+#[must_use]
+pub struct Admitted {
+    admission: Admission,
+    arrival: Arrival,
+    place: Place,
+}
+
+/// Why a client that may have a session gets none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    /// The node has as many sessions as it takes.
+    Full,
+    /// The node is shutting down.
+    Closing,
+    /// The client's address has as many as one may have.
+    Address,
 }
 
 /// A WebSocket that is welcome, to be answered 101.
@@ -111,6 +137,7 @@ impl Engine {
             workers => workers,
         };
         let registry = Arc::new(Registry::new(config.max_sessions));
+        let addresses = Addresses::new(config.max_sessions_per_address);
         let shared = Arc::new(Shared::new(config, workers));
         let (flushers, stop) = (TaskTracker::new(), CancellationToken::new());
         for number in 0..shared.flushers() {
@@ -122,6 +149,7 @@ impl Engine {
             shared,
             application,
             registry,
+            addresses,
             next,
             drivers,
             flushers,
@@ -156,8 +184,7 @@ impl Engine {
     /// Routes a request without an upgrade, verified in the order of the reference server: transport, origin, session, method,
     /// protocol.
     pub fn request(self: &Arc<Self>, request: &Request<'_>) -> Routed {
-        self.verify(request)
-            .unwrap_or_else(|refusal| Routed::Reply(Reply::refused(&refusal)))
+        self.verify(request).unwrap_or_else(Routed::Refused)
     }
 
     fn verify(self: &Arc<Self>, request: &Request<'_>) -> Result<Routed, Refusal> {
@@ -167,7 +194,7 @@ impl Engine {
         if let Some(sid) = &query.sid {
             let handle = self.registry.get(sid).ok_or(Refusal::UnknownSession)?;
             if transport != Transport::Polling || handle.transport() != transport {
-                return Err(Refusal::BadRequest);
+                return Err(Refusal::BadRequest(Flaw::TransportMismatch));
             }
             return match request.method {
                 "GET" => Poll::begin(&handle).map(|poll| poll.map_or_else(Routed::Reply, Routed::Poll)),
@@ -179,7 +206,7 @@ impl Engine {
             return Err(Refusal::BadHandshakeMethod);
         }
         if transport != Transport::Polling {
-            return Err(Refusal::BadRequest);
+            return Err(Refusal::BadRequest(Flaw::TransportHandshake));
         }
         self.check_revision(query.revision)?;
         Ok(Routed::Open(Admission {
@@ -198,7 +225,7 @@ impl Engine {
         let transport = self.transport(&query)?;
         check_origin(origin)?;
         if transport != Transport::WebSocket {
-            return Err(Refusal::BadRequest);
+            return Err(Refusal::BadRequest(Flaw::TransportHandshake));
         }
         if let Some(sid) = &query.sid {
             // Whether it may probe is the session's to say when it has the connection: one that cannot is answered 101, then closed.
@@ -246,9 +273,63 @@ impl Engine {
             Err(Refusal::UnsupportedProtocol)
         }
     }
+}
 
-    /// Opens a session, and answers its first packets, which a WebSocket has in its outbox already. Nothing where there is no room.
-    fn open(&self, transport: Transport, revision: Revision, arrival: Arrival, wire: Option<Wire>) -> Option<SmallVec<[Outgoing; 2]>> {
+impl Admission {
+    /// Takes a place for the session of this client.
+    ///
+    /// # Errors
+    /// [`NoRoom`], counted; over HTTP its answer is [`Reply::no_room`].
+    pub fn admit(self, arrival: Arrival) -> Result<Admitted, NoRoom> {
+        let Engine {
+            registry,
+            addresses,
+            shared,
+            ..
+        } = &*self.engine;
+        let counters = &shared.counters;
+        registry.check_room().inspect_err(|_| counters.refused.increment())?;
+        let place = addresses.enter(arrival.address()).map_err(|Crowded| {
+            counters.crowded.increment();
+            NoRoom::Address
+        })?;
+        Ok(Admitted {
+            admission: self,
+            arrival,
+            place,
+        })
+    }
+}
+
+impl Admitted {
+    /// Opens a session over polling. The answer is its first packets, or 503 if the last room was taken meanwhile.
+    #[must_use]
+    pub fn open_polling(self) -> Reply {
+        match self.open(None) {
+            Ok(first) => Reply::payload(Answer::of(&first)),
+            Err(no_room) => Reply::no_room(no_room),
+        }
+    }
+
+    /// Opens a session over a WebSocket that was answered 101. `read` is what was read of the connection beyond the request. The
+    /// connection is dropped if the last room was taken meanwhile.
+    pub fn open_websocket(self, io: Io, read: &[u8]) {
+        let wire = Wire::new(io, read, self.admission.engine.shared.config.max_http_buffer_size);
+        // Without room the connection has been dropped, which is all there is to say on a WebSocket.
+        drop(gather(|| self.open(Some(wire))));
+    }
+
+    /// Opens the session, and answers its first packets, which a WebSocket has in its outbox already.
+    fn open(self, wire: Option<Wire>) -> Result<SmallVec<[Outgoing; 2]>, NoRoom> {
+        let Self {
+            admission: Admission {
+                engine,
+                transport,
+                revision,
+            },
+            arrival,
+            place,
+        } = self;
         let Config {
             ping_interval,
             ping_timeout,
@@ -257,19 +338,19 @@ impl Engine {
             initial_packet,
             transports,
             ..
-        } = &self.shared.config;
-        let id = new_id(self.tag);
+        } = &engine.shared.config;
+        let id = new_id(engine.tag);
         let line = match &wire {
             None => Line::Polling,
             Some(wire) => wire.tcp().map_or(Line::Boxed, |stream| Line::Tcp(stream.clone())),
         };
-        let flusher = self.next.fetch_add(1, Ordering::Relaxed) % self.shared.flushers().max(1);
-        let handle = Handle(Mailbox::new(id.as_str().into(), self.shared.clone(), flusher, line));
-        if !self.registry.insert(handle.clone()) {
-            self.shared.counters.refused.increment();
-            return None;
-        }
-        self.shared.counters.opened.increment();
+        let flusher = engine.next.fetch_add(1, Ordering::Relaxed) % engine.shared.flushers().max(1);
+        let handle = Handle(Mailbox::new(id.as_str().into(), engine.shared.clone(), flusher, line));
+        engine
+            .registry
+            .insert(handle.clone())
+            .inspect_err(|_| engine.shared.counters.refused.increment())?;
+        engine.shared.counters.opened.increment();
         let upgradable = transport == Transport::Polling && *allow_upgrades && transports.contains(&Transport::WebSocket);
         let upgrades: &[&str] = if upgradable { &["websocket"] } else { &[] };
         let open = Open {
@@ -287,40 +368,27 @@ impl Engine {
             }
         }
         let handshake = Arc::new(Handshake::new(&id, transport, revision, arrival));
-        let connection = self.application.opened(&handle, &handshake);
-        let session = Session::new(Timing::from(&self.shared.config), transport, now());
+        let connection = engine.application.opened(&handle, &handshake);
+        let session = Session::new(Timing::from(&engine.shared.config), transport, now());
         let driver = Driver::new(handle.0, session, connection, wire);
-        let (registry, shared) = (self.registry.clone(), self.shared.clone());
-        self.drivers.spawn(driver.run(move |mailbox, reason| {
+        let (registry, shared) = (engine.registry.clone(), engine.shared.clone());
+        engine.drivers.spawn(driver.run(move |mailbox, reason| {
             registry.remove(&mailbox.id);
             shared.counters.count_closed(reason);
+            drop(place);
         }));
-        Some(first)
+        Ok(first)
     }
 }
 
-impl Admission {
-    /// Opens a session over polling. The answer is its first packet, or 503 where there is no room. Its head may carry a cookie.
+impl NoRoom {
+    /// How it is said in the protocol's own form, where it is the client's fault.
     #[must_use]
-    pub fn open_polling(self, arrival: Arrival) -> Reply {
-        match self.engine.open(self.transport, self.revision, arrival, None) {
-            Some(first) => Reply::payload(Answer::of(&first)),
-            None => Reply::empty(503),
+    pub const fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Full | Self::Closing => None,
+            Self::Address => Some(Refusal::Forbidden(Cow::Borrowed("Too many connections from this address"))),
         }
-    }
-
-    /// Opens a session over a WebSocket that was answered 101. `read` is what was read of the connection beyond the request. The
-    /// connection is dropped where there is no room.
-    pub fn open_websocket(self, io: Io, read: &[u8], arrival: Arrival) {
-        let wire = Wire::new(io, read, self.engine.shared.config.max_http_buffer_size);
-        // Without room the connection has been dropped, which is all there is to say on a WebSocket.
-        drop(gather(|| self.engine.open(self.transport, self.revision, arrival, Some(wire))));
-    }
-
-    /// Whether a session would find room now: to refuse a WebSocket with 503 before it is answered 101.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.engine.registry.has_room()
     }
 }
 
@@ -350,7 +418,7 @@ impl Candidate {
 fn check_origin(origin: Option<&[u8]>) -> Result<(), Refusal> {
     let valid = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
     if origin.is_some_and(|origin| !origin.iter().all(valid)) {
-        Err(Refusal::BadRequest)
+        Err(Refusal::BadRequest(Flaw::InvalidOrigin))
     } else {
         Ok(())
     }

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message, tungstenite::protocol::Role};
 
 use super::{
-    Application, Arrival, CloseReason, Config, Connection, Engine, Flow, Handle, Handshake, Incoming, Io, Outgoing, Reply, Request, Routed,
+    Application, Arrival, CloseReason, Config, Connection, Engine, Flow, Handle, Handshake, Incoming, Io, NoRoom, Outgoing, Reply, Request, Routed,
     Transport, Upgrade, id::NodeTag,
 };
 
@@ -118,12 +118,16 @@ impl Bench {
     }
 
     fn route(&self, method: &str, query: &str) -> Routed {
-        self.engine.request(&Request {
+        let request = Request {
             method,
             query,
             content_type: None,
             origin: None,
-        })
+        };
+        match self.engine.request(&request) {
+            Routed::Refused(refusal) => Routed::Reply(Reply::refused(&refusal)),
+            routed => routed,
+        }
     }
 
     /// Opens a session over polling.
@@ -131,7 +135,7 @@ impl Bench {
         let Routed::Open(admission) = self.route("GET", "EIO=4&transport=polling") else {
             panic!("no handshake")
         };
-        let reply = admission.open_polling(arrival());
+        let reply = admission.admit(arrival()).unwrap().open_polling();
         assert_eq!(
             (reply.status, reply.content_type, reply.no_store),
             (200, Some("text/plain; charset=UTF-8"), true)
@@ -183,7 +187,7 @@ impl Bench {
 
     fn admit(&self, io: Io) {
         match self.engine.upgrade("EIO=4&transport=websocket", None) {
-            Ok(Upgrade::Open(admission)) => admission.open_websocket(io, &[], arrival()),
+            Ok(Upgrade::Open(admission)) => admission.admit(arrival()).unwrap().open_websocket(io, &[]),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,7 @@
 //! HTTP long-polling: statuses, bodies, and what ends a session.
 
 use super::*;
+use crate::protocol::engineio::handshake::{Flaw, Refusal};
 
 const JSON: Option<&str> = Some("application/json");
 
@@ -36,7 +37,7 @@ async fn requests_are_refused_in_the_order_of_the_reference() {
         content_type: None,
         origin: Some(b"http://\x01"),
     };
-    assert!(matches!(bench.engine.request(&request), Routed::Reply(reply) if body(&reply).starts_with("{\"code\":3")));
+    assert!(matches!(bench.engine.request(&request), Routed::Refused(Refusal::BadRequest(Flaw::InvalidOrigin))));
     assert!(matches!(bench.route("DELETE", &query), Routed::Reply(reply) if reply == Reply::empty(500)));
 }
 
@@ -72,7 +73,7 @@ async fn the_initial_packet_follows_the_open_packet_on_both_transports() {
     let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
         panic!("no handshake")
     };
-    let reply = admission.open_polling(arrival());
+    let reply = admission.admit(arrival()).unwrap().open_polling();
     let (open, initial) = body(&reply).split_once('\x1e').unwrap();
     assert!(open.starts_with("0{") && open.ends_with('}'), "{open}");
     assert_eq!(initial, "4welcome");
@@ -260,7 +261,36 @@ async fn sessions_are_bounded_in_number() {
     let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
         panic!("no handshake")
     };
-    assert!(!admission.has_room());
-    assert_eq!(admission.open_polling(arrival()), Reply::empty(503));
+    assert_eq!(admission.admit(arrival()).unwrap_err(), NoRoom::Full);
     assert_eq!((bench.engine.counters().open(), bench.engine.counters().refused.get()), (1, 1));
+}
+
+/// A place is given back when the session's last task is done with it.
+#[tokio::test(start_paused = true)]
+async fn sessions_of_one_address_are_bounded_on_both_transports() {
+    let mut bench = Bench::new(Config {
+        max_sessions_per_address: 2,
+        ..Config::default()
+    });
+    let from = |last| Arrival::new(Some([192, 0, 2, last].into()), false, "/", []);
+    let admit = |bench: &Bench, last| match bench.route("GET", "EIO=4&transport=polling") {
+        Routed::Open(admission) => admission.admit(from(last)),
+        other => panic!("{other:?}"),
+    };
+    let _first = admit(&bench, 1).unwrap().open_polling();
+    let (server, client) = tokio::io::duplex(4096);
+    admit(&bench, 1).unwrap().open_websocket(Io::Boxed(Box::new(server)), &[]);
+    assert_eq!(admit(&bench, 1).unwrap_err(), NoRoom::Address);
+    drop(admit(&bench, 2).unwrap());
+    let counters = bench.engine.counters();
+    assert_eq!((counters.crowded.get(), counters.refused.get(), counters.open()), (1, 0, 2));
+
+    drop(client);
+    bench.closed().await;
+    drop(admit(&bench, 1).unwrap());
+    assert_eq!(
+        Reply::no_room(NoRoom::Address),
+        Reply::refused(&Refusal::Forbidden("Too many connections from this address".into()))
+    );
+    assert_eq!((Reply::no_room(NoRoom::Full), Reply::no_room(NoRoom::Closing)), (Reply::empty(503), Reply::empty(503)));
 }

@@ -34,7 +34,7 @@ async fn everybody_is_told_and_no_task_stays() {
     let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
         panic!("no handshake")
     };
-    assert_eq!(admission.open_polling(arrival()), Reply::empty(503));
+    assert_eq!(admission.admit(arrival()).unwrap_err(), NoRoom::Closing);
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
 

@@ -147,7 +147,8 @@ async fn bytes_behind_the_handshake_are_heard() {
         panic!("not admitted")
     };
     // "4hi", masked with zeros.
-    admission.open_websocket(Io::Boxed(Box::new(server)), b"\x81\x83\0\0\0\x004hi", arrival());
+    let admitted = admission.admit(arrival()).unwrap();
+    admitted.open_websocket(Io::Boxed(Box::new(server)), b"\x81\x83\0\0\0\x004hi");
     let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     bench.opened().await;
     assert!(next_text(&mut client).await.starts_with('0'));

@@ -82,12 +82,38 @@ pub enum Refusal {
     UnknownSession,
     /// A handshake that is not a GET.
     BadHandshakeMethod,
-    /// A bad `Origin`, another transport than the session's, `websocket` without an upgrade.
-    BadRequest,
+    /// The request contradicts itself or its session.
+    BadRequest(Flaw),
     /// The application said no, with this message.
     Forbidden(Cow<'static, str>),
     /// Revision 3 of the protocol, which is not allowed here.
     UnsupportedProtocol,
+}
+
+/// What is wrong with a request that is refused with code 3. Clients are not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// An `Origin` with characters that no header may have.
+    InvalidOrigin,
+    /// Another transport than the session's.
+    TransportMismatch,
+    /// `websocket` without an upgrade, or an upgrade without `websocket`.
+    TransportHandshake,
+    /// JSONP where that is off, or with a callback that is no number.
+    Jsonp,
+}
+
+impl Flaw {
+    /// The name that the reference gives to its applications; JSONP has none there.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidOrigin => "INVALID_ORIGIN",
+            Self::TransportMismatch => "TRANSPORT_MISMATCH",
+            Self::TransportHandshake => "TRANSPORT_HANDSHAKE_ERROR",
+            Self::Jsonp => "JSONP",
+        }
+    }
 }
 
 impl Refusal {
@@ -104,7 +130,7 @@ impl Refusal {
             Self::UnknownTransport => 0,
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod => 2,
-            Self::BadRequest => 3,
+            Self::BadRequest(_) => 3,
             Self::Forbidden(_) => 4,
             Self::UnsupportedProtocol => 5,
         }
@@ -117,7 +143,7 @@ impl Refusal {
             Self::UnknownTransport => "Transport unknown",
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
-            Self::BadRequest => "Bad request",
+            Self::BadRequest(_) => "Bad request",
             Self::Forbidden(message) => message,
             Self::UnsupportedProtocol => "Unsupported protocol version",
         }

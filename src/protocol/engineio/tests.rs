@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     Packet, PacketError, Revision, decode_text,
-    handshake::{Open, Query, Refusal},
+    handshake::{Flaw, Open, Query, Refusal},
     payload,
 };
 
@@ -124,7 +124,7 @@ fn refusals_are_those_of_the_reference() {
         (Refusal::UnknownTransport, 400, r#"{"code":0,"message":"Transport unknown"}"#),
         (Refusal::UnknownSession, 400, r#"{"code":1,"message":"Session ID unknown"}"#),
         (Refusal::BadHandshakeMethod, 400, r#"{"code":2,"message":"Bad handshake method"}"#),
-        (Refusal::BadRequest, 400, r#"{"code":3,"message":"Bad request"}"#),
+        (Refusal::BadRequest(Flaw::InvalidOrigin), 400, r#"{"code":3,"message":"Bad request"}"#),
         (Refusal::forbidden(), 403, r#"{"code":4,"message":"Forbidden"}"#),
         (
             Refusal::Forbidden("say \"please\"".into()),
