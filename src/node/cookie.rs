@@ -13,7 +13,8 @@ pub struct CookieConfig {
     pub path: String,
     /// Which cross-site requests carry it. Default [`SameSite::Lax`].
     pub same_site: SameSite,
-    /// Whether it is sent over TLS only; forced by [`SameSite::None`]. Default `false`.
+    /// Whether it is always sent over TLS only; forced by [`SameSite::None`]. Without it the cookie follows the client's scheme, as far
+    /// as a trusted proxy tells. Default `false`.
     pub secure: bool,
 }
 
@@ -41,7 +42,32 @@ pub enum SameSite {
 }
 
 /// The `Set-Cookie` header of every handshake of this node.
-pub(super) fn set_cookie(config: &CookieConfig, tag: &str) -> Result<HeaderValue, BuildError> {
+#[derive(Debug)]
+pub(super) struct Cookie {
+    plain: HeaderValue,
+    secure: HeaderValue,
+}
+
+impl Cookie {
+    /// Checks the configuration; the value is `tag`.
+    pub(super) fn new(config: &CookieConfig, tag: &str) -> Result<Self, BuildError> {
+        let secure = CookieConfig {
+            secure: true,
+            ..config.clone()
+        };
+        Ok(Self {
+            plain: set_cookie(config, tag)?,
+            secure: set_cookie(&secure, tag)?,
+        })
+    }
+
+    /// For a client that came over TLS, or did not, or of whom it is not known.
+    pub(super) fn header(&self, secure: bool) -> HeaderValue {
+        if secure { &self.secure } else { &self.plain }.clone()
+    }
+}
+
+fn set_cookie(config: &CookieConfig, tag: &str) -> Result<HeaderValue, BuildError> {
     if config.name.is_empty() || !config.name.bytes().all(is_token) {
         return Err(BuildError::Cookie("name"));
     }
@@ -92,6 +118,13 @@ mod tests {
             set_cookie(&config, "Tagg").unwrap(),
             "io=Tagg; Path=/; HttpOnly; SameSite=None; Secure"
         );
+    }
+
+    #[test]
+    fn the_cookie_of_a_client_over_tls_stays_there() {
+        let cookie = Cookie::new(&CookieConfig::default(), "Tagg").unwrap();
+        assert_eq!(cookie.header(false), "io=Tagg; Path=/; HttpOnly; SameSite=Lax");
+        assert_eq!(cookie.header(true), "io=Tagg; Path=/; HttpOnly; SameSite=Lax; Secure");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::{
     },
 };
 
-use super::BuildError;
+use super::{BuildError, origins::is_origin};
 
 /// Which web pages of other origins may talk to this node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,21 +94,10 @@ impl Cors {
 
 /// An origin as browsers write it: scheme, host, port if it is not the scheme's own, and nothing after it.
 fn listed(origin: &str) -> Result<HeaderValue, BuildError> {
-    let plausible = origin == "null"
-        || origin
-            .split_once("://")
-            .is_some_and(|(scheme, host)| !scheme.is_empty() && is_authority(host));
     HeaderValue::from_str(origin)
         .ok()
-        .filter(|_| plausible)
+        .filter(|_| is_origin(origin))
         .ok_or_else(|| BuildError::Origin(origin.to_owned()))
-}
-
-fn is_authority(host: &str) -> bool {
-    !host.is_empty()
-        && !host
-            .bytes()
-            .any(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'?' | b'#' | b'*'))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use http::request::Parts;
 
 use crate::protocol::engineio::handshake::Refusal;
 
-/// The refusal of a request that wanted to open a session. Over HTTP the client is told 403 with code 4 and the message, over
+/// The refusal of a request that wanted to open a session, or to upgrade one. Over HTTP the client is told 403 with code 4 and the message, over
 /// WebSocket 400 with the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forbidden(Cow<'static, str>);
@@ -27,7 +27,7 @@ impl Default for Forbidden {
 type Ask = dyn Fn(&Parts) -> Verdict + Send + Sync;
 type Verdict = Pin<Box<dyn Future<Output = Result<(), Forbidden>> + Send>>;
 
-/// Asked about each request that would open a session; open to all unless the application says otherwise.
+/// Asked about each request that would open a session or upgrade one; open to all unless the application says otherwise.
 #[derive(Clone, Default)]
 pub(super) struct Gate(Option<Arc<Ask>>);
 

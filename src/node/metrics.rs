@@ -12,7 +12,7 @@ use opentelemetry::{
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
-use super::BuildError;
+use super::{BuildError, counters::Counters};
 use crate::{
     cluster::Cluster,
     engine::{CloseReason, Counter, Engine},
@@ -28,6 +28,7 @@ pub(super) struct Layers {
     pub(super) adapter: Arc<dyn Adapter>,
     /// Gauge: connections of clients that speak HTTP, where the node accepts them itself.
     pub(super) http_connections: Arc<Counter>,
+    pub(super) node: Arc<Counters>,
 }
 
 /// One metric: its name, what it means, and where its value stands.
@@ -41,8 +42,9 @@ const fn metric(name: &'static str, help: &'static str, read: fn(&Layers) -> u64
     Metric { name, help, read }
 }
 
-/// The one metric with a label (`reason`, the texts of the protocol).
+/// The metrics with a label: `reason`, the texts of the protocol, and `code`, its numbers.
 const SESSIONS_CLOSED: &str = "fanfare_sessions_closed_total";
+const CONNECTION_ERRORS: &str = "fanfare_connection_errors_total";
 
 /// Values that go up and down.
 const GAUGES: &[Metric] = &[
@@ -86,6 +88,16 @@ const COUNTERS: &[Metric] = &[
         "fanfare_sessions_refused_total",
         "Handshakes refused for want of room or while shutting down",
         |l| l.engine.counters().refused.get(),
+    ),
+    metric(
+        "fanfare_sessions_refused_per_address_total",
+        "Handshakes refused because the client's address had too many sessions",
+        |l| l.engine.counters().crowded.get(),
+    ),
+    metric(
+        "fanfare_connections_refused_per_address_total",
+        "Connections refused because the client's address had too many",
+        |l| l.node.crowded.get(),
     ),
     metric("fanfare_upgrades_total", "Upgrades from polling completed", |l| {
         l.engine.counters().upgraded.get()
@@ -313,6 +325,16 @@ fn register(meter: &Meter, layers: &Layers) {
         .with_callback(move |observer| {
             for reason in CloseReason::ALL {
                 observer.observe(engine.counters().closed(reason), &[KeyValue::new("reason", reason.as_str())]);
+            }
+        })
+        .build();
+    let node = Arc::clone(&layers.node);
+    meter
+        .u64_observable_counter(CONNECTION_ERRORS)
+        .with_description("Requests refused before they had to do with a session, by the code that the client was given")
+        .with_callback(move |observer| {
+            for (code, refused) in node.refused() {
+                observer.observe(refused, &[KeyValue::new("code", code)]);
             }
         })
         .build();

@@ -21,12 +21,16 @@ mod client_bundle;
 mod coding;
 mod cookie;
 mod cors;
+mod counters;
 mod gate;
 mod health;
+mod hooks;
 mod internal;
 mod manner;
 mod metrics;
+mod origins;
 mod peers;
+mod proxies;
 mod server;
 mod transports;
 mod upgrade;
@@ -36,7 +40,10 @@ pub use self::{
     cors::CorsConfig,
     gate::Forbidden,
     health::{ReadyConfig, WhenDeaf},
+    hooks::ConnectionError,
     manner::HttpCompression,
+    origins::Origins,
+    proxies::{Network, NetworkError},
     server::{BuildError, Builder, Server, ServerConfig},
     transports::engine_router,
 };

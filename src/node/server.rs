@@ -13,16 +13,20 @@ use fanfare_adapters::{
     Adapter,
     memory::{self, MemoryBus},
 };
+use http::{HeaderMap, request::Parts};
 
 use super::{
-    CookieConfig, CorsConfig, HttpCompression, ReadyConfig,
+    ConnectionError, CookieConfig, CorsConfig, HttpCompression, Network, Origins, ReadyConfig,
     client_bundle::ClientBundle,
-    cookie,
+    cookie::Cookie,
     cors::Cors,
     gate::{Forbidden, Gate},
     health::{Canary, Readiness},
+    hooks::Hooks,
     metrics::{Layers, Metrics},
+    origins::OriginRule,
     peers::Peers,
+    proxies::Proxies,
     transports::{self, Transports},
 };
 use crate::{
@@ -36,13 +40,21 @@ use crate::{
 pub struct ServerConfig {
     /// Where the transports answer: this path, a slash, and anything below. Default `/socket.io`.
     pub path: String,
+    /// Whether only what is below the path is served. Without it the bare path (`/socket.io`) is, too; not what merely begins like it
+    /// (`/socket.iofoo`), as it would be in the reference. Default `true`.
+    pub add_trailing_slash: bool,
     /// Intervals and bounds of Engine.IO sessions.
     pub engine: engine::Config,
     /// Bounds of Socket.IO connections.
     pub hub: hub::Config,
     /// With whom, and how often, this node talks about itself.
     pub cluster: cluster::Config,
-    /// Which web pages of other origins may connect. Default: no CORS headers.
+    /// Which web pages may open sessions and upgrade them. Default: all, as in the reference.
+    pub origins: Origins,
+    /// Whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are believed: the networks of the proxies in front of the
+    /// node. The last entry counts that is no such proxy's. Default: nobody's. `Forwarded` (RFC 7239) is not read.
+    pub trusted_proxies: Vec<Network>,
+    /// Which web pages of other origins may read answers. Default: no CORS headers.
     pub cors: CorsConfig,
     /// The affinity cookie. Default `None`: no cookie.
     pub cookie: Option<CookieConfig>,
@@ -60,9 +72,12 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             path: "/socket.io".into(),
+            add_trailing_slash: true,
             engine: engine::Config::default(),
             hub: hub::Config::default(),
             cluster: cluster::Config::default(),
+            origins: Origins::default(),
+            trusted_proxies: Vec::new(),
             cors: CorsConfig::default(),
             cookie: None,
             serve_client: true,
@@ -83,6 +98,9 @@ pub enum BuildError {
     /// Not an origin as browsers send it.
     #[error("cors.origins has {0:?}; expected a scheme, \"://\", a host and nothing after it, or \"*\"")]
     Origin(String),
+    /// The same, in the origins rule.
+    #[error("origins has {0:?}; expected a scheme, \"://\", a host and nothing after it")]
+    OriginRule(String),
     /// Browsers refuse credentials together with `*`.
     #[error("cors.credentials cannot be combined with the origin \"*\": name the origins")]
     CredentialsForAnyOrigin,
@@ -121,6 +139,7 @@ pub struct Builder {
     config: ServerConfig,
     adapter: Option<Arc<dyn Adapter>>,
     gate: Gate,
+    hooks: Hooks,
 }
 
 impl Builder {
@@ -145,8 +164,10 @@ impl Builder {
         self
     }
 
-    /// Asks `allow` about each request that would open a session, over both transports; not about requests of a session that is open.
-    /// A refusal is answered with the reference's code 4. The clients wait for the verdict, so it is for `allow` to bound its time.
+    /// Asks `allow` about each request that would open a session, over both transports, and about each upgrade of a session; not about
+    /// the polls of one. So for a client that upgrades it is asked twice (the reference asks once): the second time the query has a
+    /// `sid`, and a refusal costs the client its upgrade, not its session. A refusal is answered with the reference's code 4. The
+    /// clients wait for the verdict, so it is for `allow` to bound its time.
     ///
     /// ```
     /// use fanfare::{Server, node::Forbidden};
@@ -160,10 +181,63 @@ impl Builder {
     #[must_use]
     pub fn allow_request<F, V>(mut self, allow: F) -> Self
     where
-        F: Fn(&http::request::Parts) -> V + Send + Sync + 'static,
+        F: Fn(&Parts) -> V + Send + Sync + 'static,
         V: Future<Output = Result<(), Forbidden>> + Send + 'static,
     {
         self.gate = Gate::new(allow);
+        self
+    }
+
+    /// Has `add` put headers into the first answer of each session, over both transports: the reference's event `initial_headers`. It
+    /// is called after the affinity cookie was set, before [`Builder::headers`], and must not block.
+    ///
+    /// ```
+    /// use fanfare::Server;
+    /// use http::HeaderValue;
+    ///
+    /// let server = Server::builder().initial_headers(|headers, _request| {
+    ///     headers.append("set-cookie", HeaderValue::from_static("seen=yes; Path=/"));
+    /// });
+    /// # drop(server);
+    /// ```
+    #[must_use]
+    pub fn initial_headers(mut self, add: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
+        self.hooks.initial_headers = Some(Arc::new(add));
+        self
+    }
+
+    /// Has `add` put headers into every answer of a session (not into refusals), the first included: the reference's event `headers`. It
+    /// must not block. With it a poll that waits keeps its request's head in memory.
+    ///
+    /// ```
+    /// use fanfare::Server;
+    /// use http::HeaderValue;
+    ///
+    /// let server = Server::builder().headers(|headers, _request| {
+    ///     headers.insert("x-served-by", HeaderValue::from_static("fanfare"));
+    /// });
+    /// # drop(server);
+    /// ```
+    #[must_use]
+    pub fn headers(mut self, add: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
+        self.hooks.headers = Some(Arc::new(add));
+        self
+    }
+
+    /// Tells `hear` of every request that is refused with a code: the reference's event `connection_error`. It must not block. The
+    /// metric `fanfare_connection_errors_total` counts them, too.
+    ///
+    /// ```
+    /// use fanfare::Server;
+    ///
+    /// let server = Server::builder().on_connection_error(|error| {
+    ///     eprintln!("{} refused: {} ({})", error.request.uri, error.message, error.code);
+    /// });
+    /// # drop(server);
+    /// ```
+    #[must_use]
+    pub fn on_connection_error(mut self, hear: impl Fn(&ConnectionError<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.connection_error = Some(Arc::new(hear));
         self
     }
 
@@ -172,13 +246,21 @@ impl Builder {
     /// # Errors
     /// [`BuildError`]; nothing runs then.
     pub fn build(self) -> Result<Server, BuildError> {
-        let Self { config, adapter, gate } = self;
+        let Self {
+            config,
+            adapter,
+            gate,
+            hooks,
+        } = self;
         let adapter = adapter.unwrap_or_else(|| Arc::new(MemoryBus::new().adapter(memory::Config::default())));
         let ServerConfig {
             path,
+            add_trailing_slash,
             engine,
             hub,
             cluster,
+            origins,
+            trusted_proxies,
             cors,
             cookie,
             serve_client,
@@ -191,7 +273,8 @@ impl Builder {
         let tag = NodeTag::random();
         let path = transports::checked_path(&path)?;
         let cors = Cors::new(&cors)?;
-        let cookie = cookie.map(|cookie| cookie::set_cookie(&cookie, &tag.to_string())).transpose()?;
+        let cookie = cookie.map(|cookie| Cookie::new(&cookie, &tag.to_string())).transpose()?;
+        let origins = OriginRule::new(origins)?;
 
         let hub = Hub::new(hub, tag);
         let cluster = Cluster::start(cluster, Arc::clone(&hub), Arc::clone(&adapter), tag)?;
@@ -203,17 +286,23 @@ impl Builder {
             cluster,
             adapter,
             http_connections: Arc::default(),
+            node: Arc::default(),
         };
         Ok(Server(Arc::new(Shared {
             io,
             metrics: Metrics::new(&layers)?,
             transports: Arc::new(Transports {
+                add_trailing_slash,
+                proxies: Proxies::new(trusted_proxies),
+                origins,
                 gate,
                 cors,
                 cookie,
+                hooks,
                 compression: http_compression,
                 body_timeout,
                 bundle: serve_client.then(ClientBundle::new),
+                counters: Arc::clone(&layers.node),
                 ..Transports::bare(path, Arc::clone(&layers.engine))
             }),
             layers,

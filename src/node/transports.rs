@@ -3,12 +3,12 @@
 //! What is answered is decided by the engine; here requests are read, within bounds, and its values become answers. There are no
 //! tower layers on the way: they would cost every handshake.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     response::Response,
     routing::any,
 };
@@ -20,35 +20,58 @@ use http::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::{BuildError, HttpCompression, client_bundle::ClientBundle, cors::Cors, gate::Gate, manner::Manner, upgrade};
-use crate::engine::{self, Arrival, Engine, Reply, Routed};
+use super::{
+    BuildError, HttpCompression,
+    client_bundle::ClientBundle,
+    cookie::Cookie,
+    cors::Cors,
+    counters::Counters,
+    gate::Gate,
+    hooks::Hooks,
+    manner::Manner,
+    origins::OriginRule,
+    proxies::{Peer, Proxies},
+    upgrade,
+};
+use crate::{
+    engine::{self, Admission, Arrival, Engine, NoRoom, Post, Reply, Routed},
+    protocol::engineio::handshake::Refusal,
+};
 
 /// What the routes of the transports share.
 #[derive(Debug)]
 pub(super) struct Transports {
     /// Without the trailing slash.
     pub(super) path: String,
+    /// Whether only what is below the path is served, not the path itself.
+    pub(super) add_trailing_slash: bool,
     pub(super) engine: Arc<Engine>,
+    pub(super) proxies: Proxies,
+    pub(super) origins: OriginRule,
     pub(super) gate: Gate,
     pub(super) cors: Option<Cors>,
-    /// `Set-Cookie` of every handshake.
-    pub(super) cookie: Option<HeaderValue>,
+    pub(super) cookie: Option<Cookie>,
+    pub(super) hooks: Hooks,
     pub(super) compression: Option<HttpCompression>,
     /// The JavaScript client, where it is served.
     pub(super) bundle: Option<ClientBundle>,
     /// A body that takes longer is given up, and its session with it.
     pub(super) body_timeout: Duration,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// The routes: the path, a slash, and anything below.
 pub(super) fn router(transports: &Arc<Transports>) -> Router {
     let path = &transports.path;
-    Router::new()
+    let mut router = Router::new()
         // A configured path may have segments that began a pattern in older versions of axum.
         .without_v07_checks()
         .route(&format!("{path}/"), any(serve))
-        .route(&format!("{path}/{{*below}}"), any(serve))
-        .with_state(Arc::clone(transports))
+        .route(&format!("{path}/{{*below}}"), any(serve));
+    if !transports.add_trailing_slash && !path.is_empty() {
+        router = router.route(path, any(serve));
+    }
+    router.with_state(Arc::clone(transports))
 }
 
 /// Routes for an application of bare Engine.IO sessions, without Socket.IO: the transports of `engine` at and below `path`, and a slash.
@@ -95,13 +118,18 @@ impl Transports {
     pub(super) fn bare(path: String, engine: Arc<Engine>) -> Self {
         Self {
             path,
+            add_trailing_slash: true,
             engine,
+            proxies: Proxies::default(),
+            origins: OriginRule::default(),
             gate: Gate::default(),
             cors: None,
             cookie: None,
+            hooks: Hooks::default(),
             compression: None,
             bundle: None,
             body_timeout: Duration::from_secs(30),
+            counters: Arc::default(),
         }
     }
 
@@ -132,45 +160,103 @@ impl Transports {
         });
         let manner = Manner::of(&head, self.compression);
         match routed {
+            Routed::Refused(refusal) => self.refused(&refusal, &head),
             Routed::Reply(reply) => response(reply),
-            Routed::Open(admission) => {
-                if let Err(refusal) = self.gate.pass(&head).await {
-                    return response(Reply::refused(&refusal));
-                }
-                let mut answer = manner.answer(admission.open_polling(arrival(&head))).await;
-                // One that is refused for want of room is to find another node.
-                if answer.status().is_success() {
-                    self.set_cookie(&mut answer);
-                }
-                answer
-            }
+            Routed::Open(admission) => self.open(admission, &head, manner).await,
             Routed::Poll(poll) => {
-                // A parked poll may wait for long: it needs nothing of its request any more.
-                drop((head, body));
-                manner.answer(poll.await).await
+                // A parked poll may wait for long: it needs nothing of its request any more, unless a hook does.
+                drop(body);
+                let head = self.hooks.keep(head);
+                self.of_session(manner.answer(poll.await).await, head.as_ref())
             }
-            Routed::Post(mut post) => {
-                let max = post.max_body();
-                let read = tokio::select! {
-                    read = read(body, max, self.body_timeout) => read,
-                    reply = post.abandoned() => return response(reply),
-                };
-                match read {
-                    Ok(body) => manner.answer(post.finish(body).await).await,
-                    Err(Unread::TooLarge) => response(post.too_large()),
-                    // Dropping the post ends the session.
-                    Err(Unread::TooSlow) => response(Reply::empty(StatusCode::REQUEST_TIMEOUT.as_u16())),
-                    Err(Unread::Aborted) => response(Reply::empty(StatusCode::BAD_REQUEST.as_u16())),
-                }
+            Routed::Post(post) => {
+                let head = self.hooks.keep(head);
+                self.of_session(manner.answer(take(post, body, self.body_timeout).await).await, head.as_ref())
             }
         }
     }
 
-    /// Adds the affinity cookie, if there is one, to the answer to a handshake.
-    pub(super) fn set_cookie(&self, answer: &mut Response) {
-        if let Some(cookie) = &self.cookie {
-            answer.headers_mut().insert(SET_COOKIE, cookie.clone());
+    async fn open(&self, admission: Admission, head: &Parts, manner: Manner) -> Response {
+        if let Err(refusal) = self.check(head).await {
+            return self.refused(&refusal, head);
         }
+        let reply = match admission.admit(self.arrival(head)) {
+            Ok(admitted) => admitted.open_polling(),
+            Err(no_room) => {
+                self.count_no_room(no_room, head);
+                Reply::no_room(no_room)
+            }
+        };
+        let mut answer = manner.answer(reply).await;
+        // One that is refused for want of room is to find another node.
+        if answer.status().is_success() {
+            self.greet(&mut answer, head);
+        }
+        answer
+    }
+
+    /// Whether a request may open a session, or upgrade one.
+    pub(super) async fn check(&self, head: &Parts) -> Result<(), Refusal> {
+        self.origins.check(head, self.proxies.host(head))?;
+        self.gate.pass(head).await
+    }
+
+    /// What the session keeps of the request that opens it.
+    pub(super) fn arrival(&self, head: &Parts) -> Arrival {
+        let Peer { address, secure } = self.proxies.peer(head);
+        let url = head.uri.path_and_query().map_or("/", |url| url.as_str());
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Arrival::new(address, secure, url, headers)
+    }
+
+    /// Completes the first answer of a session: the affinity cookie, if there is one, and what the application adds.
+    pub(super) fn greet(&self, answer: &mut Response, head: &Parts) {
+        if let Some(cookie) = &self.cookie {
+            let secure = self.proxies.peer(head).secure;
+            answer.headers_mut().insert(SET_COOKIE, cookie.header(secure));
+        }
+        self.hooks.first(answer.headers_mut(), head);
+    }
+
+    /// Counts a refusal and tells the application.
+    pub(super) fn note(&self, refusal: &Refusal, head: &Parts) {
+        self.counters.count_refused(refusal);
+        self.hooks.refused(refusal, head);
+    }
+
+    /// The same for a session that finds no room, where that is the client's fault.
+    pub(super) fn count_no_room(&self, no_room: NoRoom, head: &Parts) {
+        if let Some(refusal) = no_room.refusal() {
+            self.note(&refusal, head);
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal, head: &Parts) -> Response {
+        self.note(refusal, head);
+        response(Reply::refused(refusal))
+    }
+
+    fn of_session(&self, mut answer: Response, head: Option<&Parts>) -> Response {
+        if answer.status().is_success() {
+            self.hooks.every(answer.headers_mut(), head);
+        }
+        answer
+    }
+}
+
+/// Reads the body of a POST and hands it to its session.
+async fn take(mut post: Post, body: Body, patience: Duration) -> Reply {
+    let max = post.max_body();
+    let read = tokio::select! {
+        read = read(body, max, patience) => read,
+        reply = post.abandoned() => return reply,
+    };
+    match read {
+        Ok(body) => post.finish(body).await,
+        Err(Unread::TooLarge) => post.too_large(),
+        // Dropping the post ends the session.
+        Err(Unread::TooSlow) => Reply::empty(StatusCode::REQUEST_TIMEOUT.as_u16()),
+        Err(Unread::Aborted) => Reply::empty(StatusCode::BAD_REQUEST.as_u16()),
     }
 }
 
@@ -192,21 +278,6 @@ pub(super) fn response(reply: Reply) -> Response {
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     answer
-}
-
-/// What the session keeps of the request that opens it.
-pub(super) fn arrival(head: &Parts) -> Arrival {
-    let address = head
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|ConnectInfo(peer)| peer.ip().to_canonical());
-    let url = head.uri.path_and_query().map_or("/", |url| url.as_str());
-    Arrival::new(
-        address,
-        false,
-        url,
-        head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
-    )
 }
 
 /// Whether the headers that make up a list have this token (RFC 9110, 5.3 and 5.6.1).

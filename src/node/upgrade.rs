@@ -4,70 +4,81 @@ use axum::{extract::Request, response::Response};
 use http::{
     HeaderMap, HeaderValue, StatusCode, Version,
     header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
+    request::Parts,
 };
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::net::TcpStream;
 
-use super::transports::{Transports, arrival, response};
+use super::transports::{Transports, response};
 use crate::{
-    engine::{self, Io, Reply},
-    protocol::engineio::handshake::Refusal,
+    engine::{self, Admitted, Candidate, Io, Reply},
+    protocol::engineio::handshake::{Flaw, Refusal},
 };
+
+/// Who gets the connection when it is a WebSocket.
+enum Taker {
+    Session(Admitted),
+    Probe(Candidate),
+}
 
 /// Answers 101, and hands the connection to the engine as soon as HTTP lets go of it; or refuses.
 pub(super) async fn answer(transports: &Transports, request: Request) -> Response {
-    if request.method() != http::Method::GET {
-        return refused(&Refusal::BadHandshakeMethod);
-    }
-    let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
-    let upgrade = match transports.engine.upgrade(request.uri().query().unwrap_or_default(), origin) {
-        Ok(upgrade) => upgrade,
-        Err(refusal) => return refused(&refusal),
-    };
-    let values = |name| request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let accept = engine::accept(values).filter(|_| request.version() == Version::HTTP_11);
-    let Some(accept) = accept.and_then(|accept| HeaderValue::try_from(accept).ok()) else {
-        let mut answer = refused(&Refusal::BadRequest);
-        answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return answer;
-    };
     let (head, body) = request.into_parts();
-    if let engine::Upgrade::Open(_) = upgrade
-        && let Err(refusal) = transports.gate.pass(&head).await
-    {
-        return refused(&refusal);
+    let (taker, mut answer) = match decide(transports, &head).await {
+        Ok(decided) => decided,
+        Err(refused) => return refused,
+    };
+    match &taker {
+        Taker::Session(_) => transports.greet(&mut answer, &head),
+        Taker::Probe(_) => transports.hooks.every(answer.headers_mut(), Some(&head)),
     }
-    let mut request = Request::from_parts(head, body);
-    let mut answer = switching(accept);
-    if let Some(protocol) = subprotocol(request.headers()) {
+    let connection = hyper::upgrade::on(Request::from_parts(head, body));
+    tokio::spawn(async move {
+        if let Ok(upgraded) = connection.await {
+            let (io, read) = recover(upgraded);
+            match taker {
+                Taker::Session(admitted) => admitted.open_websocket(io, &read),
+                Taker::Probe(candidate) => candidate.probe(io, &read),
+            }
+        }
+    });
+    answer
+}
+
+/// Who takes the connection, and the answer 101; or the answer that it is not to be.
+async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Response), Response> {
+    let refused = |refusal: Refusal| {
+        transports.note(&refusal, head);
+        closing(response(Reply::refused_upgrade(&refusal)))
+    };
+    if head.method != http::Method::GET {
+        return Err(refused(Refusal::BadHandshakeMethod));
+    }
+    let origin = head.headers.get(ORIGIN).map(HeaderValue::as_bytes);
+    let query = head.uri.query().unwrap_or_default();
+    let upgrade = transports.engine.upgrade(query, origin).map_err(refused)?;
+    let mut answer = switching(head).ok_or_else(|| {
+        let mut answer = refused(Refusal::BadRequest(Flaw::TransportHandshake));
+        answer
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        answer
+    })?;
+    transports.check(head).await.map_err(refused)?;
+    if let Some(protocol) = subprotocol(&head.headers) {
         answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    let connection = hyper::upgrade::on(&mut request);
     match upgrade {
-        engine::Upgrade::Open(admission) => {
-            if !admission.has_room() {
-                return closing(response(Reply::empty(StatusCode::SERVICE_UNAVAILABLE.as_u16())));
-            }
-            let arrival = arrival(&request.into_parts().0);
-            transports.set_cookie(&mut answer);
-            tokio::spawn(async move {
-                if let Ok(upgraded) = connection.await {
-                    let (io, read) = recover(upgraded);
-                    admission.open_websocket(io, &read, arrival);
-                }
-            });
-        }
-        engine::Upgrade::Probe(candidate) => {
-            tokio::spawn(async move {
-                if let Ok(upgraded) = connection.await {
-                    let (io, read) = recover(upgraded);
-                    candidate.probe(io, &read);
-                }
-            });
-        }
+        engine::Upgrade::Probe(candidate) => Ok((Taker::Probe(candidate), answer)),
+        engine::Upgrade::Open(admission) => match admission.admit(transports.arrival(head)) {
+            Ok(admitted) => Ok((Taker::Session(admitted), answer)),
+            Err(no_room) => Err(match no_room.refusal() {
+                Some(refusal) => refused(refusal),
+                None => closing(response(Reply::no_room(no_room))),
+            }),
+        },
     }
-    answer
 }
 
 /// The connection below HTTP, and a copy of what was read beyond the request: hyper's buffer of 8 KiB and more is not kept alive.
@@ -82,13 +93,17 @@ fn recover(upgraded: Upgraded) -> (Io, Vec<u8>) {
     }
 }
 
-fn switching(accept: HeaderValue) -> Response {
+/// The answer 101 to a complete opening handshake.
+fn switching(head: &Parts) -> Option<Response> {
+    let values = |name| head.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let accept = engine::accept(values).filter(|_| head.version == Version::HTTP_11)?;
+    let accept = HeaderValue::try_from(accept).ok()?;
     let mut answer = response(Reply::empty(StatusCode::SWITCHING_PROTOCOLS.as_u16()));
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    answer
+    Some(answer)
 }
 
 /// The first subprotocol on offer, which the reference takes whatever it is: browsers fail a WebSocket whose offer is not answered.
@@ -96,10 +111,6 @@ fn subprotocol(request: &HeaderMap) -> Option<HeaderValue> {
     let offered = request.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     let first = offered.split(',').next()?.trim();
     HeaderValue::from_str(first).ok().filter(|first| !first.is_empty())
-}
-
-fn refused(refusal: &Refusal) -> Response {
-    closing(response(Reply::refused_upgrade(refusal)))
 }
 
 /// The client wanted to speak something else: HTTP ends here.
