@@ -26,6 +26,9 @@ pub struct Config {
     pub allow_upgrades: bool,
     /// Whether clients of Socket.IO 1 and 2 are served, which speak revision 3 of Engine.IO. Without it they are refused with code 5.
     pub allow_eio3: bool,
+    /// Whether polling by script tags and forms (JSONP) is spoken with clients that ask for it, as the oldest browsers need it. Without
+    /// it their handshake is a bad request.
+    pub jsonp: bool,
     /// A text message that every session gets right behind its `open` packet, in the same payload over polling.
     pub initial_packet: Option<String>,
     /// How long a peer may take none of the bytes that wait for it before its connection is reset.
@@ -61,6 +64,7 @@ impl Default for Config {
             transports: vec![Transport::Polling, Transport::WebSocket],
             allow_upgrades: true,
             allow_eio3: false,
+            jsonp: false,
             initial_packet: None,
             write_timeout: Duration::from_secs(20),
             message_timeout: Duration::from_secs(60),

@@ -81,7 +81,7 @@ impl Handle {
     pub fn detached() -> (Handle, Tap) {
         let shared = Arc::new(Shared::new(Config::default(), 1));
         let id = new_id(NodeTag::random());
-        let mailbox = Mailbox::new(id.into_boxed_str(), shared, 0, Line::Tap);
+        let mailbox = Mailbox::new(id.into_boxed_str(), shared, 0, None, Line::Tap);
         (Handle(mailbox.clone()), Tap(mailbox))
     }
 }

@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use tokio::{net::TcpStream, sync::oneshot};
 
-use crate::protocol::engineio::handshake::{Flaw, Refusal};
+use crate::protocol::engineio::{
+    handshake::{Flaw, Refusal},
+    jsonp::Callback,
+};
 
 use super::{
     CloseReason, Outgoing, Pushed,
@@ -31,6 +34,8 @@ pub(super) struct Mailbox {
     pub(super) shared: Arc<Shared>,
     /// Which flusher writes for this session.
     pub(super) flusher: usize,
+    /// The callback that payloads are handed to, where the client polls by JSONP.
+    pub(super) callback: Option<Callback>,
     state: Mutex<State>,
 }
 
@@ -110,7 +115,7 @@ enum Rouse {
 }
 
 impl Mailbox {
-    pub(super) fn new(id: Box<str>, shared: Arc<Shared>, flusher: usize, line: Line) -> Arc<Self> {
+    pub(super) fn new(id: Box<str>, shared: Arc<Shared>, flusher: usize, callback: Option<Callback>, line: Line) -> Arc<Self> {
         let state = State {
             outbox: Outbox::default(),
             line,
@@ -125,6 +130,7 @@ impl Mailbox {
             id,
             shared,
             flusher,
+            callback,
             state: Mutex::new(state),
         })
     }

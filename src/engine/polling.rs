@@ -9,12 +9,17 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::protocol::engineio::{handshake::Refusal, payload};
+use crate::protocol::engineio::{
+    handshake::Refusal,
+    jsonp::{self, Callback},
+    payload,
+};
 
 use super::{Handle, NoRoom, Outgoing};
 
-/// An answer to an HTTP request, byte for byte as the reference server gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An answer to an HTTP request, byte for byte as the reference server gives it; but an answer by JSONP is declared as the script that it
+/// is, which browsers insist on where `nosniff` is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reply {
     /// The status.
     pub status: u16,
@@ -22,10 +27,12 @@ pub struct Reply {
     pub content_type: Option<&'static str>,
     /// Whether `Cache-Control: no-store` is to be said.
     pub no_store: bool,
-    /// The body.
-    pub body: Bytes,
+    /// Whether `X-Content-Type-Options: nosniff` is to be said: what clients wrote is in the body, and a page loads it as a script.
+    pub nosniff: bool,
     /// Whether it may be compressed: it is the answer to a poll, and one of its messages allows it.
     pub compress: bool,
+    /// The body.
+    pub body: Bytes,
 }
 
 /// What a poll is answered.
@@ -42,23 +49,18 @@ impl Reply {
     pub fn empty(status: u16) -> Self {
         Self {
             status,
-            content_type: None,
-            no_store: false,
-            body: Bytes::new(),
-            compress: false,
+            ..Self::default()
         }
     }
 
     /// How a request is refused: JSON with code and message.
     #[must_use]
     pub fn refused(refusal: &Refusal) -> Self {
-        let body = refusal.json().into();
         Self {
             status: refusal.status(),
             content_type: Some("application/json"),
-            no_store: false,
-            body,
-            compress: false,
+            body: refusal.json().into(),
+            ..Self::default()
         }
     }
 
@@ -72,34 +74,42 @@ impl Reply {
     /// How an upgrade is refused: always 400, the message alone. The connection is to be closed after it.
     #[must_use]
     pub fn refused_upgrade(refusal: &Refusal) -> Self {
-        let body = Bytes::copy_from_slice(refusal.message().as_bytes());
         Self {
             status: 400,
             content_type: Some("text/html"),
-            no_store: false,
-            body,
-            compress: false,
+            body: Bytes::copy_from_slice(refusal.message().as_bytes()),
+            ..Self::default()
         }
     }
 
-    /// The answer to a poll.
-    pub(super) fn payload(Answer { body, compress }: Answer) -> Self {
+    /// The answer to a poll; a script where there is a callback.
+    pub(super) fn payload(Answer { body, compress }: Answer, callback: Option<&Callback>) -> Self {
+        let (content_type, body) = match callback {
+            None => ("text/plain; charset=UTF-8", body),
+            Some(callback) => (
+                "text/javascript; charset=UTF-8",
+                callback.script(&String::from_utf8_lossy(&body)).into(),
+            ),
+        };
         Self {
             status: 200,
-            content_type: Some("text/plain; charset=UTF-8"),
+            content_type: Some(content_type),
             no_store: true,
-            body,
+            nosniff: callback.is_some(),
             compress,
+            body,
         }
     }
 
-    fn posted() -> Self {
+    /// The answer to a POST.
+    fn posted(callback: Option<&Callback>) -> Self {
         Self {
             status: 200,
             content_type: Some("text/html"),
             no_store: true,
-            body: Bytes::from_static(b"ok"),
+            nosniff: callback.is_some(),
             compress: false,
+            body: Bytes::from_static(b"ok"),
         }
     }
 }
@@ -164,7 +174,8 @@ impl Future for Poll {
         let answer = ready!(Pin::new(answer).poll(cx));
         self.answer = None;
         // Without an answer the session has ended under the poll.
-        Progress::Ready(answer.map_or_else(|_| Reply::empty(400), Reply::payload))
+        let callback = self.handle.0.callback.as_ref();
+        Progress::Ready(answer.map_or_else(|_| Reply::empty(400), |answer| Reply::payload(answer, callback)))
     }
 }
 
@@ -210,17 +221,19 @@ impl Post {
         }))
     }
 
-    /// The most bytes that a body may have.
+    /// The most bytes that a body may have. A form (JSONP) may be longer than the payload in it, which has the same bound as any.
     #[must_use]
     pub fn max_body(&self) -> usize {
-        self.handle.0.shared.config.max_http_buffer_size
+        match self.callback() {
+            None => self.max_payload(),
+            Some(_) => jsonp::max_form(self.max_payload()),
+        }
     }
 
-    /// The answer to a body of more bytes than that. The session does not care.
+    /// The answer to a body of more bytes than that. What it carried is lost, so the session ends with `transport error`. (The
+    /// reference lets it go on, one message short.)
     #[must_use]
-    pub fn too_large(mut self) -> Reply {
-        self.done = true;
-        drop(self.handle.0.end_post());
+    pub fn too_large(self) -> Reply {
         Reply::empty(413)
     }
 
@@ -237,10 +250,32 @@ impl Post {
         if body.len() > self.max_body() {
             return self.too_large();
         }
+        let payload = match self.callback().map(|_| jsonp::payload(&body)) {
+            None => body,
+            Some(Some(payload)) if payload.len() > self.max_payload() => return self.too_large(),
+            Some(Some(payload)) => payload.into(),
+            // A form without a payload is nothing to the session, as in the reference.
+            Some(None) => {
+                self.done = true;
+                drop(self.handle.0.end_post());
+                return Reply::posted(self.callback());
+            }
+        };
         self.done = true;
-        self.handle.0.post(|mail| mail.post = Some(body));
+        self.handle.0.post(|mail| mail.post = Some(payload));
         // Without an answer the session has ended before it took everything.
-        (&mut self.taken).await.map_or_else(|_| Reply::empty(400), |()| Reply::posted())
+        match (&mut self.taken).await {
+            Ok(()) => Reply::posted(self.callback()),
+            Err(_) => Reply::empty(400),
+        }
+    }
+
+    fn max_payload(&self) -> usize {
+        self.handle.0.shared.config.max_http_buffer_size
+    }
+
+    fn callback(&self) -> Option<&Callback> {
+        self.handle.0.callback.as_ref()
     }
 }
 

@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::protocol::engineio::{
     Revision,
     handshake::{Flaw, Open, Query, Refusal},
+    jsonp::Callback,
 };
 
 use super::{
@@ -63,6 +64,8 @@ pub struct Request<'a> {
     pub content_type: Option<&'a str>,
     /// `Origin`.
     pub origin: Option<&'a [u8]>,
+    /// Whether the page that the request comes from may use JSONP. Looked at for JSONP only.
+    pub may_script: bool,
 }
 
 /// What becomes of a request without an upgrade.
@@ -88,6 +91,7 @@ pub struct Admission {
     engine: Arc<Engine>,
     transport: Transport,
     revision: Revision,
+    callback: Option<Callback>,
 }
 
 /// A client that has a place for its session.
@@ -196,6 +200,9 @@ impl Engine {
             if transport != Transport::Polling || handle.transport() != transport {
                 return Err(Refusal::BadRequest(Flaw::TransportMismatch));
             }
+            if handle.0.callback.is_some() && !request.may_script {
+                return Err(Refusal::origin());
+            }
             return match request.method {
                 "GET" => Poll::begin(&handle).map(|poll| poll.map_or_else(Routed::Reply, Routed::Poll)),
                 "POST" => Post::begin(&handle, request.content_type).map(|post| post.map_or_else(Routed::Reply, Routed::Post)),
@@ -209,10 +216,15 @@ impl Engine {
             return Err(Refusal::BadRequest(Flaw::TransportHandshake));
         }
         self.check_revision(query.revision)?;
+        let callback = self.callback(&query)?;
+        if callback.is_some() && !request.may_script {
+            return Err(Refusal::origin());
+        }
         Ok(Routed::Open(Admission {
             engine: self.clone(),
             transport,
             revision: query.revision,
+            callback,
         }))
     }
 
@@ -237,6 +249,7 @@ impl Engine {
             engine: self.clone(),
             transport,
             revision: query.revision,
+            callback: None,
         }))
     }
 
@@ -264,6 +277,12 @@ impl Engine {
             .iter()
             .find(|transport| query.transport.as_deref() == Some(transport.as_str()));
         named.copied().ok_or(Refusal::UnknownTransport)
+    }
+
+    fn callback(&self, query: &Query<'_>) -> Result<Option<Callback>, Refusal> {
+        let Some(j) = &query.jsonp else { return Ok(None) };
+        let callback = Callback::parse(j).filter(|_| self.shared.config.jsonp);
+        callback.map(Some).ok_or(Refusal::BadRequest(Flaw::Jsonp))
     }
 
     fn check_revision(&self, revision: Revision) -> Result<(), Refusal> {
@@ -305,8 +324,9 @@ impl Admitted {
     /// Opens a session over polling. The answer is its first packets, or 503 if the last room was taken meanwhile.
     #[must_use]
     pub fn open_polling(self) -> Reply {
+        let callback = self.admission.callback.clone();
         match self.open(None) {
-            Ok(first) => Reply::payload(Answer::of(&first)),
+            Ok(first) => Reply::payload(Answer::of(&first), callback.as_ref()),
             Err(no_room) => Reply::no_room(no_room),
         }
     }
@@ -326,6 +346,7 @@ impl Admitted {
                 engine,
                 transport,
                 revision,
+                callback,
             },
             arrival,
             place,
@@ -345,7 +366,7 @@ impl Admitted {
             Some(wire) => wire.tcp().map_or(Line::Boxed, |stream| Line::Tcp(stream.clone())),
         };
         let flusher = engine.next.fetch_add(1, Ordering::Relaxed) % engine.shared.flushers().max(1);
-        let handle = Handle(Mailbox::new(id.as_str().into(), engine.shared.clone(), flusher, line));
+        let handle = Handle(Mailbox::new(id.as_str().into(), engine.shared.clone(), flusher, callback, line));
         engine
             .registry
             .insert(handle.clone())

@@ -100,11 +100,6 @@ impl OriginRule {
     }
 }
 
-/// What a page that is not allowed is told.
-pub(super) const fn refusal() -> Refusal {
-    Refusal::Forbidden(std::borrow::Cow::Borrowed("Forbidden by the origins rule"))
-}
-
 /// Whether a text is an origin as browsers write it: scheme, host, port if it is not the scheme's own, and nothing after it; or `null`.
 pub(super) fn is_origin(text: &str) -> bool {
     let authority = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
@@ -117,7 +112,7 @@ fn is_authority(host: &str) -> bool {
 }
 
 fn verdict(allowed: bool) -> Result<(), Refusal> {
-    if allowed { Ok(()) } else { Err(refusal()) }
+    if allowed { Ok(()) } else { Err(Refusal::origin()) }
 }
 
 fn lists(list: &[String], origin: &str) -> bool {
@@ -204,12 +199,12 @@ mod tests {
                 assert_eq!(rule.check(&head(&[("origin", origin)]), HOST), Ok(()), "{origin}");
             }
             for origin in refused {
-                assert_eq!(rule.check(&head(&[("origin", origin)]), HOST), Err(refusal()), "{origin}");
+                assert_eq!(rule.check(&head(&[("origin", origin)]), HOST), Err(Refusal::origin()), "{origin}");
             }
             assert_eq!(rule.check(&head(&[]), HOST), Ok(()), "no page");
         }
         let foreign = head(&[("origin", "https://a.example")]);
-        assert_eq!(rule(Origins::SameHost).check(&foreign, None), Err(refusal()), "no host is no page's host");
+        assert_eq!(rule(Origins::SameHost).check(&foreign, None), Err(Refusal::origin()), "no host is no page's host");
     }
 
     #[test]
@@ -217,7 +212,7 @@ mod tests {
         let rule = rule(Origins::SameHost);
         let page = head(&[("origin", "http://localhost:3000")]);
         assert_eq!(rule.check(&page, Some("localhost:3000")), Ok(()));
-        assert_eq!(rule.check(&page, Some("localhost:3001")), Err(refusal()));
+        assert_eq!(rule.check(&page, Some("localhost:3001")), Err(Refusal::origin()));
         assert_eq!(rule.check(&head(&[("origin", "http://[::1]:3000")]), Some("[::1]:3000")), Ok(()));
     }
 

@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, SET_COOKIE, UPGRADE},
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, SET_COOKIE, UPGRADE, X_CONTENT_TYPE_OPTIONS},
     request::Parts,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -157,6 +157,7 @@ impl Transports {
             query: head.uri.query().unwrap_or_default(),
             content_type: head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
             origin: head.headers.get(ORIGIN).map(HeaderValue::as_bytes),
+            may_script: self.engine.config().jsonp && self.origins.allows_script(&head, self.proxies.host(&head)),
         });
         let manner = Manner::of(&head, self.compression);
         match routed {
@@ -266,8 +267,9 @@ pub(super) fn response(reply: Reply) -> Response {
         status,
         content_type,
         no_store,
-        body,
+        nosniff,
         compress: _,
+        body,
     } = reply;
     let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -276,6 +278,11 @@ pub(super) fn response(reply: Reply) -> Response {
     }
     if no_store {
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if nosniff {
+        answer
+            .headers_mut()
+            .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     answer
 }

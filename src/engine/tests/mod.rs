@@ -123,6 +123,7 @@ impl Bench {
             query,
             content_type: None,
             origin: None,
+            may_script: true,
         };
         match self.engine.request(&request) {
             Routed::Refused(refusal) => Routed::Reply(Reply::refused(&refusal)),

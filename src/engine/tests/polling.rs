@@ -36,6 +36,7 @@ async fn requests_are_refused_in_the_order_of_the_reference() {
         query: "EIO=4&transport=polling",
         content_type: None,
         origin: Some(b"http://\x01"),
+        may_script: false,
     };
     assert!(matches!(bench.engine.request(&request), Routed::Refused(Refusal::BadRequest(Flaw::InvalidOrigin))));
     assert!(matches!(bench.route("DELETE", &query), Routed::Reply(reply) if reply == Reply::empty(500)));
@@ -144,25 +145,30 @@ async fn a_binary_post_ends_the_session() {
         query: &query,
         content_type: Some("application/octet-stream"),
         origin: None,
+        may_script: false,
     };
     assert!(matches!(bench.engine.request(&request), Routed::Reply(reply) if reply == Reply::empty(400)));
     assert_eq!(bench.closed().await, CloseReason::TransportError);
 }
 
+/// The reference goes on, and the application never learns that a message is missing.
 #[tokio::test(start_paused = true)]
-async fn an_oversized_body_does_not_end_the_session() {
+async fn an_oversized_body_ends_the_session_since_what_it_carried_is_lost() {
     let mut bench = Bench::new(Config {
         max_http_buffer_size: 5,
         ..Config::default()
     });
     let (_, query) = bench.poll_open().await;
-    assert_eq!(bench.post(&query, "4too long").await, Reply::empty(413));
+    let (poll, post) = tokio::join!(bench.get(&query), bench.post(&query, "4too long"));
+    assert_eq!((post, body(&poll)), (Reply::empty(413), "1"));
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+
+    let (_, query) = bench.poll_open().await;
     let Routed::Post(post) = bench.route("POST", &query) else {
         panic!("no post")
     };
     assert_eq!(post.too_large(), Reply::empty(413));
-    assert_eq!(body(&bench.post(&query, "4ok").await), "ok");
-    assert_eq!(body(&bench.get(&query).await), "4ok");
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,4 +299,79 @@ async fn sessions_of_one_address_are_bounded_on_both_transports() {
         Reply::refused(&Refusal::Forbidden("Too many connections from this address".into()))
     );
     assert_eq!((Reply::no_room(NoRoom::Full), Reply::no_room(NoRoom::Closing)), (Reply::empty(503), Reply::empty(503)));
+}
+
+fn jsonp() -> Config {
+    Config {
+        jsonp: true,
+        max_http_buffer_size: 10,
+        ..Config::default()
+    }
+}
+
+/// Opens a session by JSONP; answers its query without `j`, which counts in the handshake only.
+async fn jsonp_open(bench: &mut Bench) -> String {
+    let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling&j=07") else {
+        panic!("no handshake")
+    };
+    let reply = admission.admit(arrival()).unwrap().open_polling();
+    assert!(body(&reply).starts_with(r#"___eio[07]("0{\"sid\":\""#) && body(&reply).ends_with("}\");"), "{}", body(&reply));
+    assert_eq!((reply.status, reply.content_type, reply.nosniff), (200, SCRIPT, true));
+    format!("EIO=4&transport=polling&sid={}", bench.opened().await.id())
+}
+
+const SCRIPT: Option<&str> = Some("text/javascript; charset=UTF-8");
+
+#[tokio::test(start_paused = true)]
+async fn jsonp_wraps_payloads_in_scripts_and_forms() {
+    let mut bench = Bench::new(jsonp());
+    let query = jsonp_open(&mut bench).await;
+    let reply = bench.post(&query, r"d=4a%5C%5Cnb%5Cn").await;
+    assert_eq!((reply.content_type, reply.nosniff, body(&reply)), (Some("text/html"), true, "ok"));
+    // Another `j` changes nothing.
+    let reply = bench.get(&format!("{query}&j=8")).await;
+    assert_eq!((reply.content_type, reply.no_store, reply.nosniff), (SCRIPT, true, true));
+    assert_eq!(body(&reply), r#"___eio[07]("4a\\nb\n");"#);
+    assert_eq!(body(&bench.post(&query, "e=4ignored").await), "ok");
+    assert_eq!(body(&bench.post(&query, "d=1").await), "ok");
+    assert_eq!(bench.closed().await, CloseReason::TransportClose);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_form_may_be_longer_than_its_payload_but_not_without_end() {
+    let mut bench = Bench::new(jsonp());
+    for (form, status) in [
+        ("d=%34%20%20%20%20%20%20%20%20%20", 200),
+        ("d=%34%20%20%20%20%20%20%20%20%20a", 413),
+        ("d=4234567890a", 413),
+    ] {
+        let query = jsonp_open(&mut bench).await;
+        assert_eq!(bench.post(&query, form).await.status, status, "{form}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jsonp_is_refused_where_it_is_off_and_to_pages_that_may_not() {
+    let bad = Reply::refused(&Refusal::BadRequest(Flaw::Jsonp));
+    let bench = Bench::new(Config::default());
+    assert!(matches!(bench.route("GET", "EIO=4&transport=polling&j=0"), Routed::Reply(reply) if reply == bad));
+    let mut bench = Bench::new(jsonp());
+    for j in ["", "x", "1]//"] {
+        let query = format!("EIO=4&transport=polling&j={j}");
+        assert!(matches!(bench.route("GET", &query), Routed::Reply(reply) if reply == bad), "{j}");
+    }
+    let query = jsonp_open(&mut bench).await;
+    for (method, query) in [("GET", "EIO=4&transport=polling&j=0"), ("GET", &query), ("POST", &query)] {
+        let request = Request {
+            method,
+            query,
+            content_type: None,
+            origin: None,
+            may_script: false,
+        };
+        let routed = bench.engine.request(&request);
+        assert!(matches!(&routed, Routed::Refused(refusal) if *refusal == Refusal::origin()), "{routed:?}");
+    }
+    // A refused request is no abort of one that was let in.
+    assert_eq!(body(&bench.post(&query, "d=4a").await), "ok");
 }

@@ -27,6 +27,8 @@ pub struct Query<'a> {
     pub sid: Option<Cow<'a, str>>,
     /// `b64`: the client wants binary messages as text, on WebSocket too. Any value but an empty one says so.
     pub base64: bool,
+    /// `j`: the number of a JSONP callback.
+    pub jsonp: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
@@ -39,6 +41,7 @@ impl<'a> Query<'a> {
                 "EIO" => query.revision = if value == "4" { Revision::V4 } else { Revision::V3 },
                 "transport" => query.transport = Some(value),
                 "sid" => query.sid = (!value.is_empty()).then_some(value),
+                "j" => query.jsonp = Some(value),
                 "b64" => query.base64 = !value.is_empty(),
                 _ => {}
             }
@@ -121,6 +124,12 @@ impl Refusal {
     #[must_use]
     pub const fn forbidden() -> Self {
         Self::Forbidden(Cow::Borrowed("Forbidden"))
+    }
+
+    /// [`Refusal::Forbidden`] for a page that may not connect.
+    #[must_use]
+    pub const fn origin() -> Self {
+        Self::Forbidden(Cow::Borrowed("Forbidden by the origins rule"))
     }
 
     /// The code that clients see, 0 to 5.
