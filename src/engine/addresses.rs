@@ -51,7 +51,7 @@ impl Addresses {
     /// [`Crowded`] when the address has none left.
     pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Crowded> {
         let Some(address) = address.filter(|_| self.max < usize::MAX) else {
-            return Ok(Place(None));
+            return Ok(Place::uncounted());
         };
         let client = Client::from(address);
         let mut shard = self.shard(client);
@@ -82,6 +82,13 @@ impl Addresses {
             .unwrap_or(first)
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// A place of nobody's.
+    pub const fn uncounted() -> Self {
+        Self(None)
     }
 }
 

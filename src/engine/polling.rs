@@ -17,6 +17,9 @@ use crate::protocol::engineio::{
 
 use super::{Handle, NoRoom, Outgoing};
 
+/// When a client that found the node shutting down may come back, in seconds: it finds another node, or waits for this one's successor.
+const RETRY_AFTER: u16 = 1;
+
 /// An answer to an HTTP request, byte for byte as the reference server gives it; but an answer by JSONP is declared as the script that it
 /// is, which browsers insist on where `nosniff` is said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Reply {
     pub nosniff: bool,
     /// Whether it may be compressed: it is the answer to a poll, and one of its messages allows it.
     pub compress: bool,
+    /// `Retry-After`, in seconds, where there is one.
+    pub retry_after: Option<u16>,
     /// The body.
     pub body: Bytes,
 }
@@ -47,10 +52,7 @@ impl Reply {
     /// An empty answer.
     #[must_use]
     pub fn empty(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::default()
-        }
+        Self { status, ..Self::default() }
     }
 
     /// How a request is refused: JSON with code and message.
@@ -64,11 +66,17 @@ impl Reply {
         }
     }
 
-    /// How a client is refused that may have a session, when there is no room: 503 and nothing more, so that a balancer tries another
-    /// node; one whose address has too many is told so with code 4.
+    /// How a client is refused that may have a session, when there is no room: 503, so that a balancer tries another node; one whose
+    /// address has too many is told so with code 4.
     #[must_use]
     pub fn no_room(reason: NoRoom) -> Self {
-        reason.refusal().map_or_else(|| Self::empty(503), |refusal| Self::refused(&refusal))
+        match reason.refusal() {
+            Some(refusal) => Self::refused(&refusal),
+            None => Self {
+                retry_after: (reason == NoRoom::Closing).then_some(RETRY_AFTER),
+                ..Self::empty(503)
+            },
+        }
     }
 
     /// How an upgrade is refused: always 400, the message alone. The connection is to be closed after it.
@@ -98,6 +106,7 @@ impl Reply {
             nosniff: callback.is_some(),
             compress,
             body,
+            ..Self::default()
         }
     }
 
@@ -108,8 +117,8 @@ impl Reply {
             content_type: Some("text/html"),
             no_store: true,
             nosniff: callback.is_some(),
-            compress: false,
             body: Bytes::from_static(b"ok"),
+            ..Self::default()
         }
     }
 }

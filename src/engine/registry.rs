@@ -41,7 +41,9 @@ impl Registry {
 
     /// Takes a session, unless there is no room, or the registry is closed.
     pub(super) fn insert(&self, handle: Handle) -> Result<(), NoRoom> {
-        let Some(mut shard) = self.shard(handle.id()) else { return Err(NoRoom::Full) };
+        let Some(mut shard) = self.shard(handle.id()) else {
+            return Err(NoRoom::Full);
+        };
         if self.is_closed() {
             return Err(NoRoom::Closing);
         }

@@ -21,11 +21,11 @@ use crate::protocol::engineio::{
 
 use super::{
     Application, Arrival, CloseReason, Config, Counters, Handle, Handshake, Io, Outgoing, Reply, Transport,
+    addresses::{Addresses, Crowded, Place},
     driver::{Driver, now},
     flusher::{Shared, gather},
     id::{NodeTag, new_id},
     mailbox::{Line, Mailbox},
-    addresses::{Addresses, Crowded, Place},
     polling::{Answer, Poll, Post},
     registry::Registry,
     session::{Session, Timing},
@@ -34,6 +34,9 @@ use super::{
 
 /// How long the shutdown waits for a polling client to come back and hear of it.
 const LAST_POLL: Duration = Duration::from_secs(2);
+
+/// The longest time between two closes of [`Engine::close_paced`].
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The sessions of one node, over both transports.
 ///
@@ -253,12 +256,42 @@ impl Engine {
         }))
     }
 
+    /// Takes no new sessions from now on; the open ones go on.
+    pub fn drain(&self) {
+        self.registry.close();
+        self.drivers.close();
+    }
+
+    /// Ends when no session is left that was open at the [drain](Engine::drain), and their connections are gone.
+    pub async fn drained(&self) {
+        self.drivers.wait().await;
+    }
+
+    /// Takes no new sessions, and closes the open ones one after the other, evenly over `spread`, so that their clients do not come back
+    /// all at once; few are closed faster, at least one every 10 ms. Their order is that of the registry, which is random. Ends when
+    /// each was told: [`Engine::close`] waits for them.
+    pub async fn close_paced(&self, reason: CloseReason, spread: Duration) {
+        self.drain();
+        let mut handles = Vec::new();
+        self.registry.for_each(|handle| handles.push(handle.clone()));
+        let share = spread.as_secs_f64() / handles.len().max(1) as f64;
+        let pause = Duration::from_secs_f64(share).min(LONGEST_PAUSE);
+        let mut due = tokio::time::Instant::now();
+        for handle in handles {
+            // The clock of the runtime is coarse: those that are due within one of its ticks go together.
+            if due > tokio::time::Instant::now() {
+                tokio::time::sleep_until(due).await;
+            }
+            handle.0.close(reason, Some(LAST_POLL));
+            due += pause;
+        }
+    }
+
     /// Ends all sessions and takes no new ones: transports are closed, no message says so. Returns when every task of the engine has
     /// ended; after `grace` connections that are still there are reset.
     pub async fn close(&self, reason: CloseReason, grace: Duration) {
-        self.registry.close();
+        self.drain();
         self.registry.for_each(|handle| handle.0.close(reason, Some(grace.min(LAST_POLL))));
-        self.drivers.close();
         if tokio::time::timeout(grace, self.drivers.wait()).await.is_err() {
             self.registry.for_each(|handle| handle.0.kill(reason));
             // What lingers now is bounded by itself; a driver that never yields would be a defect of the application.
@@ -342,12 +375,13 @@ impl Admitted {
     /// Opens the session, and answers its first packets, which a WebSocket has in its outbox already.
     fn open(self, wire: Option<Wire>) -> Result<SmallVec<[Outgoing; 2]>, NoRoom> {
         let Self {
-            admission: Admission {
-                engine,
-                transport,
-                revision,
-                callback,
-            },
+            admission:
+                Admission {
+                    engine,
+                    transport,
+                    revision,
+                    callback,
+                },
             arrival,
             place,
         } = self;

@@ -1,13 +1,14 @@
 //! The binary's own accept loop.
 //!
 //! `axum::serve` sets neither a header timeout nor `TCP_NODELAY`, and counts nothing. Everything that a client can hold here is
-//! bounded: connections that speak HTTP by a semaphore (WebSockets leave it, the engine bounds sessions), all together by the
-//! process's file descriptors, of which some are left to the rest of the node; a request's head by size and time, a connection without
-//! requests by time, an HTTP/2 connection by its streams, resets and header lists, unread answers by `TCP_USER_TIMEOUT`.
+//! bounded: connections that speak HTTP by a semaphore and by their address (WebSockets leave both, the engine bounds sessions), all
+//! together by the process's file descriptors, of which some are left to the rest of the node; a request's head by size and time, a
+//! connection without requests by time, an HTTP/2 connection by its streams, resets and header lists, unread answers by
+//! `TCP_USER_TIMEOUT`.
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
@@ -24,13 +25,15 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::engine::Counter;
+use super::{counters::Counters, proxies::Proxies};
+use crate::engine::{Addresses, Counter, Crowded, NoRoom, Place, Reply};
 
 /// Pause after the process ran out of file descriptors: the listener would be ready again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,11 +45,21 @@ const BUFFER: usize = 16 * 1024;
 const STREAMS: u32 = 100;
 const RESETS: usize = 20;
 
+/// Connections that are told why they are refused, at one time; others are closed without a word.
+const FAREWELLS: usize = 64;
+/// How long such a connection is kept: closed before its request was read it would be reset, and the answer lost.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Whose connections a listener takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Whose {
-    /// Of clients, who may not have the last file descriptors.
-    Clients,
+    /// Of clients, who may not have the last file descriptors, nor any number of connections from one address; but whatever comes
+    /// from a trusted proxy is many clients'.
+    Clients {
+        addresses: Arc<Addresses>,
+        proxies: Proxies,
+        counters: Arc<Counters>,
+    },
     /// Of those who run the node.
     Operators,
 }
@@ -74,8 +87,8 @@ pub(super) struct Bounds {
 
 impl Accepting {
     /// Serves `router` within `bounds`; `open` is the gauge of connections that speak HTTP now.
-    pub(super) fn start(listener: TcpListener, address: SocketAddr, router: Router, bounds: &Bounds, open: Arc<Counter>) -> Self {
-        let &Bounds {
+    pub(super) fn start(listener: TcpListener, address: SocketAddr, router: Router, bounds: Bounds, open: Arc<Counter>) -> Self {
+        let Bounds {
             whose,
             places,
             header_timeout,
@@ -92,12 +105,14 @@ impl Accepting {
             router,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             descriptors: match whose {
-                Whose::Clients => max_descriptors().map(|max| max - SPARE.min(max / 8)),
+                Whose::Clients { .. } => max_descriptors().map(|max| max - SPARE.min(max / 8)),
                 Whose::Operators => None,
             },
             header_timeout,
             send_timeout,
             open,
+            whose,
+            farewells: Arc::new(Semaphore::new(FAREWELLS)),
             stop: accepting.stop.clone(),
             cut: accepting.cut.clone(),
             tasks: accepting.tasks.clone(),
@@ -161,6 +176,8 @@ struct Connections {
     header_timeout: Duration,
     send_timeout: Duration,
     open: Arc<Counter>,
+    whose: Whose,
+    farewells: Arc<Semaphore>,
     stop: CancellationToken,
     cut: CancellationToken,
     tasks: TaskTracker,
@@ -180,7 +197,10 @@ impl Connections {
                     match listener.accept().await {
                         Ok((stream, peer)) if self.has_descriptors(&stream) => {
                             full = false;
-                            self.serve(stream, peer, place);
+                            match self.whose.enter(peer.ip()) {
+                                Ok(counted) => self.serve(stream, peer, (place, counted)),
+                                Err(Crowded) => self.turn_away(stream),
+                            }
                         }
                         Ok((stream, _)) => {
                             drop(stream);
@@ -214,7 +234,32 @@ impl Connections {
         self.descriptors.is_none()
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    /// Says why, if it is not said to many others already, and closes the connection.
+    fn turn_away(&self, mut stream: TcpStream) {
+        let Ok(farewell) = Arc::clone(&self.farewells).try_acquire_owned() else {
+            return;
+        };
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let _farewell = farewell;
+            let said = async {
+                let Reply { status, body, .. } = Reply::no_room(NoRoom::Address);
+                let head = format!(
+                    "HTTP/1.1 {status} Forbidden\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+                stream.shutdown().await?;
+                let mut ignored = [0; 1024];
+                while stream.read(&mut ignored).await? > 0 {}
+                io::Result::Ok(())
+            };
+            // Whether the client took the answer is its own affair.
+            drop(stop.run_until_cancelled(timeout(FAREWELL, said)).await);
+        });
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, places: (OwnedSemaphorePermit, Place)) {
         // A socket that refuses an option is gone already, and says so at the first read.
         if stream.set_nodelay(true).is_err() || set_send_timeout(&stream, self.send_timeout).is_err() {
             return;
@@ -227,7 +272,7 @@ impl Connections {
         };
         let (http, stop, cut) = (Arc::clone(&self.http), self.stop.clone(), self.cut.clone());
         let (header_timeout, send_timeout) = (self.header_timeout, self.send_timeout);
-        let open = Open::new(&self.open, place);
+        let open = Open::new(&self.open, places);
         self.tasks.spawn(async move {
             let _open = open;
             let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -272,18 +317,34 @@ impl Connections {
     }
 }
 
+impl Whose {
+    /// Counts a connection of this address.
+    fn enter(&self, address: IpAddr) -> Result<Place, Crowded> {
+        let Self::Clients {
+            addresses,
+            proxies,
+            counters,
+        } = self
+        else {
+            return Ok(Place::uncounted());
+        };
+        let counted = Some(address).filter(|address| !proxies.trusts(*address));
+        addresses.enter(counted).inspect_err(|Crowded| counters.crowded.increment())
+    }
+}
+
 /// A connection that speaks HTTP: its place, and one in the gauge.
 struct Open {
     gauge: Arc<Counter>,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, Place),
 }
 
 impl Open {
-    fn new(gauge: &Arc<Counter>, place: OwnedSemaphorePermit) -> Self {
+    fn new(gauge: &Arc<Counter>, places: (OwnedSemaphorePermit, Place)) -> Self {
         gauge.increment();
         Self {
             gauge: Arc::clone(gauge),
-            _place: place,
+            _places: places,
         }
     }
 }

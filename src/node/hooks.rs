@@ -82,7 +82,10 @@ fn context<'a>(refusal: &'a Refusal, head: &'a Parts) -> Vec<(&'static str, Cow<
             let mut context = vec![("name", flaw.as_str().into())];
             match flaw {
                 Flaw::InvalidOrigin => {
-                    let origin = head.headers.get(http::header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+                    let origin = head
+                        .headers
+                        .get(http::header::ORIGIN)
+                        .map(|origin| String::from_utf8_lossy(origin.as_bytes()));
                     context.push(("origin", origin.unwrap_or_default()));
                 }
                 Flaw::TransportMismatch => context.push(("transport", asked("transport"))),

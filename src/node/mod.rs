@@ -55,7 +55,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` answer. Port 0 takes a free one. Default `127.0.0.1:3001`.
     pub internal_listen: SocketAddr,
-    /// How long [`RunningNode::shutdown`] waits for what is under way before it cuts it off. Default 10 s.
+    /// How long [`RunningNode::shutdown`] lets open sessions go on while it refuses new ones: as long as balancers take to learn that the
+    /// node is not ready. Over when none is left. Default zero.
+    pub drain: Duration,
+    /// How long [`RunningNode::shutdown`] waits for what is under way before it cuts it off; begins when all sessions have been told.
+    /// Default 10 s.
     pub shutdown_grace: Duration,
     /// Connections of clients that speak HTTP at one time; above it new ones wait in the kernel's backlog. A WebSocket no longer counts
     /// here, sessions have their own bound in the engine. All of them together leave some file descriptors to the rest of the node: a
@@ -67,6 +71,9 @@ pub struct Config {
     /// How long the peer of a connection, a WebSocket too, may leave what was sent to it unacknowledged, or its window closed, before
     /// the kernel resets the connection (`TCP_USER_TIMEOUT`; only on Linux). Default 30 s.
     pub send_timeout: Duration,
+    /// The same for each client address (an IPv6 client counts by its /64 network): a connection beyond is answered 403, code 4, and
+    /// closed. Those of [trusted proxies](ServerConfig::trusted_proxies) are not counted. Default: unbounded, as in the reference.
+    pub max_connections_per_address: usize,
     /// What the node serves, and with whom.
     pub server: ServerConfig,
 }
@@ -76,10 +83,12 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 3000)),
             internal_listen: SocketAddr::from(([127, 0, 0, 1], 3001)),
+            drain: Duration::ZERO,
             shutdown_grace: Duration::from_secs(10),
             max_connections: 100_000,
             header_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
+            max_connections_per_address: usize::MAX,
             server: ServerConfig::default(),
         }
     }
@@ -135,10 +144,12 @@ impl Node {
         let Config {
             listen,
             internal_listen,
+            drain,
             shutdown_grace,
             max_connections,
             header_timeout,
             send_timeout,
+            max_connections_per_address,
             mut server,
         } = config;
         let (public, public_addr) = bind("public", listen).await?;
@@ -157,19 +168,20 @@ impl Node {
             header_timeout,
             send_timeout,
         };
-        let clients = bounds(Whose::Clients, max_connections);
-        let public = Accepting::start(public, public_addr, server.router(), &clients, server.http_connections());
+        let clients = bounds(server.clients(max_connections_per_address), max_connections);
+        let public = Accepting::start(public, public_addr, server.router(), clients, server.http_connections());
         let internal = Accepting::start(
             internal,
             internal_addr,
             server.internal_router(),
-            &bounds(Whose::Operators, internal::PLACES),
+            bounds(Whose::Operators, internal::PLACES),
             Arc::default(),
         );
         Ok(RunningNode {
             server,
             public,
             internal,
+            drain,
             grace: shutdown_grace,
         })
     }
@@ -191,6 +203,7 @@ pub struct RunningNode {
     server: Server,
     public: Accepting,
     internal: Accepting,
+    drain: Duration,
     grace: Duration,
 }
 
@@ -213,13 +226,14 @@ impl RunningNode {
         self.internal.address()
     }
 
-    /// Answers `/readyz` with 503, opens no session any more and ends every one with `server shutting down` so that clients come back
-    /// elsewhere, stops accepting, says goodbye to the other nodes, and ends every task and connection; all within the configured
-    /// grace.
+    /// Answers `/readyz` with 503 and opens no session any more; after [`drain`](Config::drain) ends every one with `server shutting
+    /// down`, one after the other, so that clients come back elsewhere and not all at once; then, within the configured grace, stops
+    /// accepting, says goodbye to the other nodes, and ends every task and connection.
     pub async fn shutdown(self) {
+        self.server.drain(self.drain).await;
+        self.server.pace_sessions().await;
         let deadline = Instant::now() + self.grace;
         let left = || deadline.saturating_duration_since(Instant::now());
-        self.server.drain();
         self.server.close_sessions(left() / 2).await;
         self.public.stop();
         self.server.close(left()).await;

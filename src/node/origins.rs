@@ -186,7 +186,14 @@ mod tests {
             (
                 Origins::SameHost,
                 &["https://a.example", "http://A.example", "http://a.example:80"],
-                &["https://b.example", "https://a.example.evil", "https://a.example:8443", "null", "", "a.example"],
+                &[
+                    "https://b.example",
+                    "https://a.example.evil",
+                    "https://a.example:8443",
+                    "null",
+                    "",
+                    "a.example",
+                ],
             ),
             (
                 list(),
@@ -204,7 +211,11 @@ mod tests {
             assert_eq!(rule.check(&head(&[]), HOST), Ok(()), "no page");
         }
         let foreign = head(&[("origin", "https://a.example")]);
-        assert_eq!(rule(Origins::SameHost).check(&foreign, None), Err(Refusal::origin()), "no host is no page's host");
+        assert_eq!(
+            rule(Origins::SameHost).check(&foreign, None),
+            Err(Refusal::origin()),
+            "no host is no page's host"
+        );
     }
 
     #[test]
@@ -239,9 +250,21 @@ mod tests {
 
     #[test]
     fn what_no_browser_sends_cannot_be_listed() {
-        for wrong in ["", "example.org", "https://example.org/", "https://", "https://a b", "https://*", "https://a\n"] {
+        for wrong in [
+            "",
+            "example.org",
+            "https://example.org/",
+            "https://",
+            "https://a b",
+            "https://*",
+            "https://a\n",
+        ] {
             let origins = Origins::List(vec!["https://a.example".into(), wrong.into()]);
-            assert_eq!(OriginRule::new(origins).unwrap_err(), BuildError::OriginRule(wrong.into()), "{wrong:?}");
+            assert_eq!(
+                OriginRule::new(origins).unwrap_err(),
+                BuildError::OriginRule(wrong.into()),
+                "{wrong:?}"
+            );
         }
     }
 }

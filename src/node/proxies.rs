@@ -129,9 +129,8 @@ impl Proxies {
         }
         Peer {
             address: Some(client),
-            secure: last(&head.headers, &FORWARDED_PROTO).is_some_and(|scheme| {
-                ["https", "wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure))
-            }),
+            secure: last(&head.headers, &FORWARDED_PROTO)
+                .is_some_and(|scheme| ["https", "wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure))),
         }
     }
 
@@ -155,7 +154,10 @@ fn connected(head: &Parts) -> Option<IpAddr> {
 /// An entry of `X-Forwarded-For`; some proxies add the port.
 fn address(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
-    let address = bare.parse().ok().or_else(|| hop.parse().ok().map(|socket: SocketAddr| socket.ip()))?;
+    let address = bare
+        .parse()
+        .ok()
+        .or_else(|| hop.parse().ok().map(|socket: SocketAddr| socket.ip()))?;
     Some(IpAddr::to_canonical(&address))
 }
 
@@ -205,9 +207,21 @@ mod tests {
             assert!(parsed.contains(inside.parse().unwrap()), "{network} has {inside}");
             assert!(!parsed.contains(outside.parse().unwrap()), "{network} has not {outside}");
         }
-        for wrong in ["", "10.0.0.0/33", "fd00::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1", "localhost", "10.0.0.0/8/8"] {
+        for wrong in [
+            "",
+            "10.0.0.0/33",
+            "fd00::/129",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "localhost",
+            "10.0.0.0/8/8",
+        ] {
             let error = wrong.parse::<Network>().unwrap_err();
-            assert!(error.to_string().starts_with(&format!("{wrong:?} is no network; expected")), "{error}");
+            assert!(
+                error.to_string().starts_with(&format!("{wrong:?} is no network; expected")),
+                "{error}"
+            );
         }
         assert_eq!("10.0.0.0/8".parse::<Network>().unwrap().to_string(), "10.0.0.0/8");
     }

@@ -17,6 +17,7 @@ use http::{HeaderMap, request::Parts};
 
 use super::{
     ConnectionError, CookieConfig, CorsConfig, HttpCompression, Network, Origins, ReadyConfig,
+    accept::Whose,
     client_bundle::ClientBundle,
     cookie::Cookie,
     cors::Cors,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     cluster::{self, Cluster},
-    engine::{self, CloseReason, Counter, Engine, id::NodeTag},
+    engine::{self, Addresses, CloseReason, Counter, Engine, id::NodeTag},
     hub::{self, Hub, Io},
 };
 
@@ -62,6 +63,9 @@ pub struct ServerConfig {
     pub serve_client: bool,
     /// Compression of answers to polls. Default: of payloads from 1024 bytes on; `None`: of none.
     pub http_compression: Option<HttpCompression>,
+    /// Over how long the sessions are closed at the end, one after the other, so that their clients do not all come back at once. Few
+    /// take less: at least one goes every 10 ms. Default 5 s; zero closes all at once, as the reference does.
+    pub drain_spread: Duration,
     /// When the node stops calling itself ready.
     pub ready: ReadyConfig,
     /// How long the body of a POST may take; a slower one is answered 408, and its session ends. Default 30 s.
@@ -82,6 +86,7 @@ impl Default for ServerConfig {
             cookie: None,
             serve_client: true,
             http_compression: Some(HttpCompression::default()),
+            drain_spread: Duration::from_secs(5),
             ready: ReadyConfig::default(),
             body_timeout: Duration::from_secs(30),
         }
@@ -126,6 +131,7 @@ pub(super) struct Shared {
     layers: Layers,
     transports: Arc<Transports>,
     pub(super) metrics: Metrics,
+    drain_spread: Duration,
     ready: ReadyConfig,
     peers: Peers,
     /// Set once, when the shutdown begins.
@@ -265,6 +271,7 @@ impl Builder {
             cookie,
             serve_client,
             http_compression,
+            drain_spread,
             ready,
             body_timeout,
         } = config;
@@ -306,6 +313,7 @@ impl Builder {
                 ..Transports::bare(path, Arc::clone(&layers.engine))
             }),
             layers,
+            drain_spread,
             ready,
             peers: Peers::default(),
             draining: AtomicBool::new(false),
@@ -329,10 +337,23 @@ impl Server {
 
     /// Routes for the transports and the JavaScript client; to be served as it is or merged into an application's own router.
     ///
+    /// What the application's router does not know, an upgrade included, is its own to answer: the reference's `destroyUpgrade` has no
+    /// place here.
+    ///
     /// Clients' addresses are known when it is served with
     /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info).
     pub fn router(&self) -> Router {
         transports::router(&self.0.transports)
+    }
+
+    /// Whose connections a listener for clients takes.
+    pub(super) fn clients(&self, max_per_address: usize) -> Whose {
+        let transports = &self.0.transports;
+        Whose::Clients {
+            addresses: Addresses::new(max_per_address),
+            proxies: transports.proxies.clone(),
+            counters: Arc::clone(&transports.counters),
+        }
     }
 
     /// Routes for `/livez`, `/readyz` and `/metrics`. They belong on a listener that clients cannot reach.
@@ -345,23 +366,49 @@ impl Server {
         Arc::clone(&self.0.layers.http_connections)
     }
 
-    /// From now on `/readyz` says no.
-    pub(super) fn drain(&self) {
+    /// Begins a shutdown: from now on `/readyz` says no, and a client that wants a session is answered 503 with `Retry-After`. Sessions
+    /// that are open go on, for `time`, or until none is left; then this returns, and [`Server::close`] is next. (The reference has no
+    /// such phase.)
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn stop(server: fanfare::Server) {
+    /// // Balancers learn meanwhile that this node is not ready.
+    /// server.drain(Duration::from_secs(15)).await;
+    /// server.close(Duration::from_secs(10)).await;
+    /// # }
+    /// ```
+    pub async fn drain(&self, time: Duration) {
         self.0.draining.store(true, Ordering::Relaxed);
+        let engine = &self.0.layers.engine;
+        engine.drain();
+        // Without a time the sessions hear of it as soon as the probes do: no wait stands between.
+        if !time.is_zero() {
+            // Sessions that are still there at the end of the time are no failure.
+            tokio::time::timeout(time, engine.drained()).await.ok();
+        }
     }
 
-    /// Opens no session any more and ends all with `server shutting down`, within `grace`. A polling client is told in its next poll,
-    /// which is waited for a little: whoever listens for clients goes on until this returns.
+    /// Tells all sessions `server shutting down`, one after the other. A polling client hears it in its next poll: whoever listens for
+    /// clients goes on until [`Server::close_sessions`] returns.
+    pub(super) async fn pace_sessions(&self) {
+        let Shared { layers, drain_spread, .. } = &*self.0;
+        layers.engine.close_paced(CloseReason::ServerShuttingDown, *drain_spread).await;
+    }
+
+    /// Waits for the end of all sessions, and ends them within `grace`.
     pub(super) async fn close_sessions(&self, grace: Duration) {
         self.0.layers.engine.close(CloseReason::ServerShuttingDown, grace).await;
     }
 
-    /// Ends every session with `server shutting down` (clients come back, to another node), says goodbye to the other nodes, and
-    /// ends every task, all within `grace`. Idempotent.
+    /// Ends every session with `server shutting down` (clients come back, to another node), over the time of
+    /// [`drain_spread`](ServerConfig::drain_spread); then says goodbye to the other nodes, and ends every task, all within `grace`.
+    /// Idempotent.
     pub async fn close(&self, grace: Duration) {
+        self.drain(Duration::ZERO).await;
+        self.pace_sessions().await;
         let begun = Instant::now();
         let until = |part: Duration| (begun + part).saturating_duration_since(Instant::now());
-        self.drain();
         let Layers { hub, cluster, .. } = &self.0.layers;
         // Top down, so that what a disconnect handler emits still goes out; a handler that hangs leaves time for the goodbye.
         self.close_sessions(until(grace / 2)).await;

@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, SET_COOKIE, UPGRADE, X_CONTENT_TYPE_OPTIONS},
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, RETRY_AFTER, SET_COOKIE, UPGRADE, X_CONTENT_TYPE_OPTIONS},
     request::Parts,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -269,6 +269,7 @@ pub(super) fn response(reply: Reply) -> Response {
         no_store,
         nosniff,
         compress: _,
+        retry_after,
         body,
     } = reply;
     let mut answer = Response::new(Body::from(body));
@@ -278,6 +279,9 @@ pub(super) fn response(reply: Reply) -> Response {
     }
     if no_store {
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Some(seconds) = retry_after {
+        answer.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     if nosniff {
         answer

@@ -60,9 +60,7 @@ async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Respons
     let upgrade = transports.engine.upgrade(query, origin).map_err(refused)?;
     let mut answer = switching(head).ok_or_else(|| {
         let mut answer = refused(Refusal::BadRequest(Flaw::TransportHandshake));
-        answer
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         answer
     })?;
     transports.check(head).await.map_err(refused)?;

@@ -10,7 +10,7 @@ use fanfare::{
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
-use crate::dsl::{Answer, Polling, WebSocket, application, exchange, request, within};
+use crate::dsl::{Polling, WebSocket, application, request, upgrade, within};
 
 async fn greet(socket: Socket) -> Result<(), EmitError> {
     let address = socket.handshake().address().map(|address| address.to_string());
@@ -85,9 +85,7 @@ async fn who_may_not_open_a_session_is_told_403_with_code_4() {
         assert_eq!((refused.status, refused.header("content-type")), (403, Some("application/json")));
         assert_eq!(refused.text(), format!(r#"{{"code":4,"message":"{message}"}}"#));
     }
-    let upgrade = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let refused = Answer::parse(&exchange(address, upgrade.as_bytes()).await);
+    let refused = upgrade(address, "EIO=4&transport=websocket", &[]).await;
     assert_eq!((refused.status, refused.text()), (400, "Forbidden"));
 
     let opened = request(address, "GET", open, &["X-Key: good"], b"").await;
@@ -96,7 +94,106 @@ async fn who_may_not_open_a_session_is_told_403_with_code_4() {
     let sid = opened.text().split('"').nth(3).unwrap().to_owned();
     let posted = request(address, "POST", &format!("{open}&sid={sid}"), &[], b"40").await;
     assert_eq!(posted.text(), "ok");
+    // But its upgrade is; refused, it costs the session nothing.
+    let probe = format!("EIO=4&transport=websocket&sid={sid}");
+    let refused = upgrade(address, &probe, &["X-Key: bad"]).await;
+    assert_eq!((refused.status, refused.text()), (400, "wrong key"));
+    assert_eq!(upgrade(address, &probe, &["X-Key: good"]).await.status, 101);
+    let answer = request(address, "GET", &format!("{open}&sid={sid}"), &[], b"").await;
+    assert!(answer.text().starts_with("40{"), "{}", answer.text());
 
     server.close(Duration::from_secs(10)).await;
     serving.abort();
+}
+
+#[tokio::test]
+async fn an_application_adds_headers_to_the_first_answer_and_to_every_one() {
+    let server = Server::builder()
+        .initial_headers(|headers, request| {
+            headers.append("x-first", request.uri.path().parse().unwrap());
+            headers.insert("x-both", http::HeaderValue::from_static("first"));
+        })
+        .headers(|headers, _| {
+            headers.append("x-every", http::HeaderValue::from_static("yes"));
+            headers.insert("x-both", http::HeaderValue::from_static("every"));
+        })
+        .build()
+        .unwrap();
+    application(server.io());
+    let (address, serving) = serve(&server).await;
+    let target = "/socket.io/?EIO=4&transport=polling";
+    let first = request(address, "GET", target, &[], b"").await;
+    let websocket = upgrade(address, "EIO=4&transport=websocket", &[]).await;
+    for answer in [&first, &websocket] {
+        let headers = ["x-first", "x-every", "x-both"].map(|name| answer.header(name));
+        assert_eq!(headers, [Some("/socket.io/"), Some("yes"), Some("every")]);
+    }
+    let target = format!("{target}&sid={}", first.text().split('"').nth(3).unwrap());
+    for (method, body) in [("POST", &b"40"[..]), ("GET", b"")] {
+        let answer = request(address, method, &target, &[], body).await;
+        let headers = ["x-first", "x-every", "x-both"].map(|name| answer.header(name));
+        assert_eq!((answer.status, headers), (200, [None, Some("yes"), Some("every")]), "{method}");
+    }
+    let refused = request(address, "GET", "/socket.io/", &[], b"").await;
+    assert_eq!((refused.status, refused.header("x-every")), (400, None));
+    server.close(Duration::from_secs(10)).await;
+    serving.abort();
+}
+
+/// The reference's event `connection_error`, with its contexts.
+#[tokio::test]
+async fn an_application_hears_of_every_refusal() {
+    let (errors, mut heard) = tokio::sync::mpsc::channel(20);
+    let server = Server::builder()
+        .allow_request(|request| {
+            let bad = request.headers.contains_key("x-bad");
+            std::future::ready(if bad { Err(Forbidden::new("no")) } else { Ok(()) })
+        })
+        .on_connection_error(move |error| {
+            let context: Vec<String> = error.context.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let path = error.request.uri.path().to_owned();
+            errors
+                .try_send((error.code, error.message.to_owned(), context.join(","), path))
+                .unwrap();
+        })
+        .build()
+        .unwrap();
+    let (address, serving) = serve(&server).await;
+    for (method, query, header, code, message, context) in [
+        ("GET", "transport=pigeon", "A: b", 0, "Transport unknown", "transport=pigeon"),
+        ("GET", "EIO=4&transport=polling&sid=me", "A: b", 1, "Session ID unknown", "sid=me"),
+        ("PUT", "EIO=4&transport=polling", "A: b", 2, "Bad handshake method", "method=PUT"),
+        (
+            "GET",
+            "EIO=4&transport=websocket",
+            "A: b",
+            3,
+            "Bad request",
+            "name=TRANSPORT_HANDSHAKE_ERROR",
+        ),
+        ("GET", "EIO=4&transport=polling&j=1", "A: b", 3, "Bad request", "name=JSONP"),
+        ("GET", "EIO=4&transport=polling", "X-Bad: 1", 4, "no", "message=no"),
+        (
+            "GET",
+            "EIO=2&transport=polling",
+            "A: b",
+            5,
+            "Unsupported protocol version",
+            "protocol=2",
+        ),
+    ] {
+        request(address, method, &format!("/socket.io/?{query}"), &[header], b"").await;
+        let expected = (code, message.to_owned(), context.to_owned(), "/socket.io/".to_owned());
+        assert_eq!(heard.try_recv().unwrap(), expected, "{query}");
+    }
+    let refused = upgrade(address, "EIO=4&transport=websocket", &["X-Bad: 1"]).await;
+    assert_eq!((refused.status, heard.try_recv().unwrap().2), (400, "message=no".to_owned()));
+    server.close(Duration::from_secs(10)).await;
+    serving.abort();
+}
+
+async fn serve(server: &Server) -> (SocketAddr, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (address, tokio::spawn(axum::serve(listener, server.router()).into_future()))
 }

@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::dsl::{Answer, Polling, WebSocket, loopback, request, settle, start, start_on, start_with, within};
+use crate::dsl::{Answer, Polling, WebSocket, loopback, request, settle, start, start_on, start_with, upgrade, within};
 
 #[tokio::test]
 async fn at_shutdown_clients_see_the_transport_close_and_handlers_the_reason() {
@@ -126,6 +126,57 @@ async fn a_body_that_does_not_come_does_not_hold_the_shutdown_for_its_whole_grac
     let mut answer = Vec::new();
     within("the connection to end", post.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(Answer::parse(&answer).status, 400);
+}
+
+/// Balancers have the time of the drain to learn that the node is not ready, and no client is cut off meanwhile.
+#[tokio::test]
+async fn a_drain_refuses_new_sessions_and_lets_open_ones_go_on() {
+    let node = start_with(|config| config.drain = Duration::from_secs(3600)).await;
+    let (public, internal) = (node.public_addr(), node.internal_addr());
+    let mut websocket = WebSocket::connect(public).await;
+    let polling = Polling::connect(public).await;
+    let stopping = tokio::spawn(node.shutdown());
+    within("readyz to say no", async {
+        while request(internal, "GET", "/readyz", &[], b"").await.status != 503 {}
+    })
+    .await;
+    let refused = [
+        request(public, "GET", "/socket.io/?EIO=4&transport=polling", &[], b"").await,
+        upgrade(public, "EIO=4&transport=websocket", &[]).await,
+    ];
+    for answer in refused {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    }
+    websocket.send(r#"42["everyone",1]"#).await;
+    assert_eq!(websocket.text().await, r#"42["everyone",1]"#);
+    assert_eq!(polling.receive().await, [r#"42["everyone",1]"#]);
+
+    // With the last session the drain is over, whatever is left of its time.
+    polling.send("1").await;
+    drop(websocket);
+    within("the shutdown", stopping).await.unwrap();
+}
+
+/// The reference closes all at once, and they all come back at once.
+#[tokio::test]
+async fn at_shutdown_sessions_are_closed_over_a_while() {
+    let node = start_with(|config| config.server.drain_spread = Duration::from_millis(300)).await;
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        clients.push(WebSocket::connect(node.public_addr()).await);
+    }
+    let begun = std::time::Instant::now();
+    let mut leaving = tokio::task::JoinSet::new();
+    for mut client in clients {
+        leaving.spawn(async move {
+            client.closed().await;
+            begun.elapsed()
+        });
+    }
+    let ((), times) = within("the shutdown", async { tokio::join!(node.shutdown(), leaving.join_all()) }).await;
+    let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+    // They lie 10 ms apart by the node's clock; by this one, which a busy machine holds up, not all of it may be seen.
+    assert!(*last - *first >= Duration::from_millis(200), "all between {first:?} and {last:?}");
 }
 
 #[tokio::test]

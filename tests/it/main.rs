@@ -31,6 +31,8 @@ mod broadcast;
 mod isolation;
 // Cookies, CORS and the client bundle.
 mod web;
+// Who may come in: origins, proxies that are believed, limits.
+mod edge;
 // `/livez`, `/readyz`, `/metrics`.
 mod probes;
 // Starting, draining, stopping; a hundred times.

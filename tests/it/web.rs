@@ -4,23 +4,13 @@ use std::io::Read as _;
 
 use fanfare::{
     engine::id::NodeTag,
-    node::{CookieConfig, CorsConfig, HttpCompression, RunningNode},
+    node::{CookieConfig, CorsConfig, HttpCompression},
 };
 
-use crate::dsl::{Answer, Polling, exchange, request, start, start_with};
+use crate::dsl::{Answer, Polling, exchange, request, start, start_with, upgrade};
 
 const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
-
-/// The whole answer to a WebSocket handshake by hand; the server's frames behind it are left out.
-async fn upgrade(node: &RunningNode, headers: &str) -> Answer {
-    let bytes = format!(
-        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
-    );
-    // A close frame behind the request, so that the server ends the connection.
-    let close = crate::dsl::frame(0x88, &1000_u16.to_be_bytes());
-    Answer::parse(&exchange(node.public_addr(), &[bytes.as_bytes(), &close].concat()).await)
-}
+const OPEN: &str = "EIO=4&transport=websocket";
 
 #[tokio::test]
 async fn the_affinity_cookie_names_the_node_on_both_transports_and_on_handshakes_only() {
@@ -39,7 +29,7 @@ async fn the_affinity_cookie_names_the_node_on_both_transports_and_on_handshakes
     assert_eq!(client.post(br#"42["echo"]"#).await.header("set-cookie"), None);
     assert_eq!(client.get().await.header("set-cookie"), None);
 
-    let websocket = upgrade(&node, "").await;
+    let websocket = upgrade(node.public_addr(), OPEN, &[]).await;
     assert_eq!((websocket.status, websocket.header("set-cookie")), (101, Some(cookie.as_str())));
     node.shutdown().await;
 }
@@ -54,7 +44,7 @@ async fn a_node_that_has_no_room_does_not_ask_its_client_back() {
     .await;
     for answer in [
         request(node.public_addr(), "GET", HANDSHAKE, &[], b"").await,
-        upgrade(&node, "").await,
+        upgrade(node.public_addr(), OPEN, &[]).await,
     ] {
         assert_eq!((answer.status, answer.header("set-cookie")), (503, None));
     }
@@ -65,9 +55,10 @@ async fn a_node_that_has_no_room_does_not_ask_its_client_back() {
 #[tokio::test]
 async fn the_first_subprotocol_on_offer_is_taken() {
     let node = start().await;
-    let answer = upgrade(&node, "Sec-WebSocket-Protocol: one, two\r\nSec-WebSocket-Protocol: three\r\n").await;
+    let offers = ["Sec-WebSocket-Protocol: one, two", "Sec-WebSocket-Protocol: three"];
+    let answer = upgrade(node.public_addr(), OPEN, &offers).await;
     assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some("one")));
-    let answer = upgrade(&node, "Sec-WebSocket-Protocol: \r\n").await;
+    let answer = upgrade(node.public_addr(), OPEN, &["Sec-WebSocket-Protocol: "]).await;
     assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, None));
     node.shutdown().await;
 }
@@ -133,7 +124,7 @@ async fn cors_answers_preflights_with_204_and_decorates_every_answer() {
             "{target}"
         );
     }
-    let websocket = upgrade(&node, "Origin: https://a.example\r\n").await;
+    let websocket = upgrade(node.public_addr(), OPEN, &["Origin: https://a.example"]).await;
     assert_eq!(
         (websocket.status, websocket.header("access-control-allow-origin")),
         (101, Some("https://a.example"))

@@ -64,3 +64,59 @@ async fn a_hundred_engines_leave_nothing_behind() {
     }
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
+
+/// What a shutdown costs the other nodes is spread over time, and few clients do not have to wait for it.
+#[tokio::test(start_paused = true)]
+async fn sessions_are_closed_one_after_the_other() {
+    for (sessions, spread, took) in [(200_u32, 1000, 995), (10, 1000, 90), (3, 0, 0), (0, 1000, 0)] {
+        let mut bench = Bench::new(Config::default());
+        let mut handles = Vec::new();
+        for _ in 0..sessions {
+            handles.push(bench.poll_open().await.0);
+        }
+        let start = tokio::time::Instant::now();
+        let closed = async {
+            let mut left: Vec<Duration> = Vec::new();
+            while left.len() < handles.len() {
+                let gone = handles.iter().filter(|handle| handle.is_closed()).count();
+                left.resize(gone, start.elapsed());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            left
+        };
+        let spread = Duration::from_millis(spread);
+        let ((), left) = tokio::join!(bench.engine.close_paced(CloseReason::ServerShuttingDown, spread), closed);
+        let last = left.last().map_or(0, Duration::as_millis);
+        assert!((took..=took + 2).contains(&last), "{sessions} took {last} ms");
+        // At no time more than their share, give or take a tick of the clock.
+        for (number, elapsed) in left.iter().enumerate() {
+            let due = took as f64 * number as f64 / f64::from(sessions.max(2) - 1);
+            assert!(
+                (elapsed.as_millis() as f64 - due).abs() <= 2.0,
+                "{number} of {sessions} after {elapsed:?}"
+            );
+        }
+        bench.engine.close(CloseReason::ServerShuttingDown, Duration::from_secs(10)).await;
+        for _ in 0..sessions {
+            assert_eq!(bench.closed().await, CloseReason::ServerShuttingDown);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_engine_opens_nothing_and_lets_go_on_what_is_open() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    bench.engine.drain();
+    let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
+        panic!("no handshake")
+    };
+    let refused = Reply::no_room(admission.admit(arrival()).unwrap_err());
+    assert_eq!((refused.status, refused.retry_after), (503, Some(1)));
+    assert_eq!(body(&bench.post(&query, "4a").await), "ok");
+    assert_eq!(body(&bench.get(&query).await), "4a");
+    assert!(tokio::time::timeout(Duration::from_secs(1), bench.engine.drained()).await.is_err());
+    assert_eq!(body(&bench.post(&query, "1").await), "ok");
+    bench.engine.drained().await;
+    assert_eq!(bench.closed().await, CloseReason::TransportClose);
+}

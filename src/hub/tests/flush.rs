@@ -29,7 +29,8 @@ async fn an_answer_goes_out_with_the_poll_of_its_handler() {
         panic!("no handshake")
     };
     let (server, _) = listener.accept().await.unwrap();
-    admission.open_websocket(engine::Io::Tcp(server), &[], Arrival::new(None, false, "/socket.io/?EIO=4", []));
+    let admitted = admission.admit(Arrival::new(None, false, "/socket.io/?EIO=4", [])).unwrap();
+    admitted.open_websocket(engine::Io::Tcp(server), &[]);
     let mut client = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
     for text in ["40", r#"427["ask"]"#] {
         client.send(Message::text(text)).await.unwrap();

@@ -48,7 +48,7 @@ async fn connected(engine: &Arc<Engine>) -> Client {
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
     match engine.upgrade("EIO=4&transport=websocket", None) {
-        Ok(Upgrade::Open(admission)) => admission.open_websocket(engine::Io::Tcp(server), &[], arrival()),
+        Ok(Upgrade::Open(admission)) => admission.admit(arrival()).unwrap().open_websocket(engine::Io::Tcp(server), &[]),
         other => panic!("{other:?}"),
     }
     let mut client = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
@@ -110,12 +110,14 @@ async fn a_broadcast_with_an_attachment_reaches_websockets_and_polling_but_not_t
             query,
             content_type: None,
             origin: None,
+            may_script: false,
         })
     };
     let Routed::Open(admission) = request("GET", "EIO=4&transport=polling") else {
         panic!("no handshake")
     };
-    let open = String::from_utf8(admission.open_polling(arrival()).body.to_vec()).unwrap();
+    let reply = admission.admit(arrival()).unwrap().open_polling();
+    let open = String::from_utf8(reply.body.to_vec()).unwrap();
     let sid = open.split('"').nth(3).unwrap();
     let query = format!("EIO=4&transport=polling&sid={sid}");
     let Routed::Post(post) = request("POST", &query) else {

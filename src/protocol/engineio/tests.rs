@@ -88,14 +88,15 @@ fn payload_ends_at_its_first_broken_packet() {
 
 #[test]
 fn query_takes_the_last_of_duplicates_and_an_empty_sid_for_none() {
-    let query = Query::parse("EIO=3&transport=polling&t=x&sid=a&EIO=4&sid=b%2D&b64=1");
+    let query = Query::parse("EIO=3&transport=polling&t=x&sid=a&EIO=4&sid=b%2D&b64=1&j=3&j=4");
     assert_eq!(
         query,
         Query {
             revision: Revision::V4,
             transport: Some("polling".into()),
             sid: Some("b-".into()),
-            base64: true
+            base64: true,
+            jsonp: Some("4".into()),
         }
     );
     assert_eq!(Query::parse("sid=a&sid=").sid, None);
@@ -124,7 +125,11 @@ fn refusals_are_those_of_the_reference() {
         (Refusal::UnknownTransport, 400, r#"{"code":0,"message":"Transport unknown"}"#),
         (Refusal::UnknownSession, 400, r#"{"code":1,"message":"Session ID unknown"}"#),
         (Refusal::BadHandshakeMethod, 400, r#"{"code":2,"message":"Bad handshake method"}"#),
-        (Refusal::BadRequest(Flaw::InvalidOrigin), 400, r#"{"code":3,"message":"Bad request"}"#),
+        (
+            Refusal::BadRequest(Flaw::InvalidOrigin),
+            400,
+            r#"{"code":3,"message":"Bad request"}"#,
+        ),
         (Refusal::forbidden(), 403, r#"{"code":4,"message":"Forbidden"}"#),
         (
             Refusal::Forbidden("say \"please\"".into()),

@@ -77,6 +77,23 @@ pub(crate) async fn request(address: SocketAddr, method: &str, target: &str, hea
     Answer::parse(&exchange(address, &bytes).await)
 }
 
+/// A complete WebSocket handshake with this query, on a connection of its own. `headers` are whole lines without line ends. What the
+/// server sends behind its answer is part of the body.
+pub(crate) async fn upgrade(address: SocketAddr, query: &str, headers: &[&str]) -> Answer {
+    let mut bytes = format!(
+        "GET /socket.io/?{query} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    .into_bytes();
+    for line in headers {
+        bytes.extend(line.bytes().chain(*b"\r\n"));
+    }
+    bytes.extend(b"\r\n");
+    // A close frame behind the request, so that the server ends the connection.
+    bytes.extend(super::frame(0x88, &1000_u16.to_be_bytes()));
+    Answer::parse(&exchange(address, &bytes).await)
+}
+
 /// A whole request after others were written: listeners accept in order, so those have been taken up when this returns.
 pub(crate) async fn settle(address: SocketAddr) {
     assert_eq!(request(address, "GET", "/nowhere", &[], b"").await.status, 404);

@@ -13,7 +13,7 @@ use std::{future::Future, time::Duration};
 pub(crate) use self::{
     backend::Backend,
     gauges::{metric, until_empty},
-    http::{Answer, exchange, request, settle},
+    http::{Answer, exchange, request, settle, upgrade},
     node::{application, loopback, start, start_on, start_with, three_nodes},
     polling::Polling,
     raw::{Raw, frame},
