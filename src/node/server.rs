@@ -338,7 +338,7 @@ impl Server {
     /// Routes for the transports and the JavaScript client; to be served as it is or merged into an application's own router.
     ///
     /// What the application's router does not know, an upgrade included, is its own to answer: the reference's `destroyUpgrade` has no
-    /// place here.
+    /// place here. Layers around these routes see every request, as the reference's `engine.use` does.
     ///
     /// Clients' addresses are known when it is served with
     /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info).

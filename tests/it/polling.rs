@@ -1,8 +1,12 @@
 //! Messages over polling, both ways, and what a poll is answered (protocol facts, 1.2 and 1.3).
 
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
 
-use crate::dsl::{Answer, Polling, exchange, request, start, start_with, within};
+use crate::dsl::{Answer, Polling, exchange, request, settle, start, start_with, within};
 
 /// A poll under way.
 fn park(client: &Polling) -> JoinHandle<Answer> {
@@ -104,6 +108,25 @@ async fn overlapping_polls_are_400_and_close_the_session() {
     assert!(statuses.contains(&400), "{statuses:?}");
     let after = client.get().await;
     assert_eq!((after.status, after.text()), (400, r#"{"code":1,"message":"Session ID unknown"}"#));
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_overlapping_post_is_400_and_closes_the_session() {
+    let node = start().await;
+    let client = Polling::connect(node.public_addr()).await;
+    let mut first = TcpStream::connect(node.public_addr()).await.unwrap();
+    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 13\r\n\r\n42", client.target());
+    first.write_all(head.as_bytes()).await.unwrap();
+    settle(node.public_addr()).await;
+    let second = client.post(b"42[\"nothing\"]").await;
+    assert_eq!((second.status, second.body.len()), (400, 0));
+    // The first is answered although its body never came.
+    let mut answer = Vec::new();
+    within("the first answer", first.read_to_end(&mut answer)).await.unwrap();
+    let answer = Answer::parse(&answer);
+    assert_eq!((answer.status, answer.body.len()), (400, 0));
+    assert_eq!(client.get().await.text(), r#"{"code":1,"message":"Session ID unknown"}"#);
     node.shutdown().await;
 }
 
