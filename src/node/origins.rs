@@ -28,7 +28,7 @@ pub enum Origins {
     /// Pages of the host that the request is for, whatever their scheme.
     SameHost,
     /// These and no others, each such as `https://example.org`: not even pages of the same host, which an attacker's name may be made to
-    /// point to.
+    /// point to. What CORS allows has to be listed here, too.
     List(Vec<String>),
 }
 

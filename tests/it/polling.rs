@@ -116,7 +116,10 @@ async fn an_overlapping_post_is_400_and_closes_the_session() {
     let node = start().await;
     let client = Polling::connect(node.public_addr()).await;
     let mut first = TcpStream::connect(node.public_addr()).await.unwrap();
-    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 13\r\n\r\n42", client.target());
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 13\r\n\r\n42",
+        client.target()
+    );
     first.write_all(head.as_bytes()).await.unwrap();
     settle(node.public_addr()).await;
     let second = client.post(b"42[\"nothing\"]").await;
