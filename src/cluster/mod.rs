@@ -27,7 +27,7 @@ mod tests;
 use std::{
     fmt,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fanfare_adapters::Adapter;
@@ -47,7 +47,7 @@ pub use wire::Secret;
 use self::{health::Standing, link::Link, receiver::Receiver, topics::Topics};
 use crate::{
     engine::id::NodeTag,
-    hub::{Command, Dispatch, Hub, Scope},
+    hub::{Command, Dispatch, Hub, Query, Replies, Scope},
 };
 
 /// Which start of which node something comes from.
@@ -159,6 +159,15 @@ impl Dispatch for Cluster {
         self.hub.apply(&command);
         if scope == Scope::Cluster {
             self.link.publish(&command);
+        }
+    }
+
+    /// Asks the sockets of this node, and names the other nodes, which the wire cannot ask yet.
+    fn request(&self, query: Query, scope: Scope, deadline: Instant) -> Replies {
+        let replies = self.hub.request(query, Scope::Local, deadline);
+        match scope {
+            Scope::Local => replies,
+            Scope::Cluster => replies.without(self.members().into_iter().map(|member| member.node)),
         }
     }
 }

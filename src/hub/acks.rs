@@ -1,12 +1,19 @@
-//! Waiting for a client's answer to an event.
+//! Waiting for the answers of clients to an event: of one, or of many.
 
-use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::IntoFuture,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
+use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
-use super::{AckError, EmitError, EmitFlags, socket};
-use crate::protocol::socketio::Payload;
+use super::{AckError, BroadcastAckError, EmitError, EmitFlags, Missing, Replies, Reply, shared::now, socket};
+use crate::protocol::socketio::{ArgumentError, Payload};
 
 /// An event that was emitted with the request to answer it; awaited, it gives the answer.
 ///
@@ -16,33 +23,23 @@ use crate::protocol::socketio::Payload;
 #[derive(Debug)]
 #[must_use = "the answer is dropped unless this is awaited"]
 pub struct AckRequest<T> {
-    pending: Result<Pending, AckError>,
+    replies: Result<Replies, AckError>,
     timeout: Duration,
     answer: PhantomData<fn() -> T>,
-}
-
-/// An ack that is waited for; no longer when dropped.
-#[derive(Debug)]
-struct Pending {
-    socket: Arc<socket::Core>,
-    id: u64,
-    answer: oneshot::Receiver<Payload>,
 }
 
 impl<T> AckRequest<T> {
     /// Emits the event.
     pub(super) fn new(socket: &Arc<socket::Core>, event: Result<Payload, EmitError>, flags: EmitFlags) -> Self {
-        let pending = event.map_err(AckError::from).and_then(|payload| {
-            let (id, answer) = socket.ask(&payload, flags)?;
-            Ok(Pending {
-                socket: Arc::clone(socket),
-                id,
-                answer,
-            })
-        });
+        let asked = event.map_err(AckError::from).and_then(|payload| socket.ask(&payload, flags));
+        Self::of(asked, socket.shared().config.ack_timeout)
+    }
+
+    /// Of an event that was emitted to one socket, wherever it is.
+    pub(super) const fn of(replies: Result<Replies, AckError>, timeout: Duration) -> Self {
         Self {
-            pending,
-            timeout: socket.shared().config.ack_timeout,
+            replies,
+            timeout,
             answer: PhantomData,
         }
     }
@@ -60,28 +57,114 @@ impl<T: DeserializeOwned + 'static> IntoFuture for AckRequest<T> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { pending, timeout, .. } = self;
+        let Self { replies, timeout, .. } = self;
         Box::pin(async move {
-            let payload = pending?.wait(timeout).await?;
-            Ok(payload.arguments().decode()?)
+            let mut replies = replies?.until(now() + timeout);
+            match replies.next().await {
+                Some(Reply::Answer(payload)) => Ok(payload.arguments().decode()?),
+                _ if replies.missing().is_none() => Err(AckError::Disconnected),
+                _ => Err(AckError::Timeout),
+            }
         })
     }
 }
 
-impl Pending {
-    async fn wait(mut self, timeout: Duration) -> Result<Payload, AckError> {
-        match tokio::time::timeout(timeout, &mut self.answer).await {
-            Ok(answer) => answer.map_err(|_| AckError::Disconnected),
-            Err(_) => {
-                self.socket.shared().counters.acks_timed_out.increment();
-                Err(AckError::Timeout)
-            }
+/// An event that was emitted to many clients with the request to answer it; awaited, it gives all answers, in no order.
+///
+/// The event is on its way already, and so is the deadline. Of each answer the first argument is decoded. A client that goes without
+/// answering is not waited for. Dropping the request is safe at any time.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use fanfare::hub::{BroadcastAckError, Io};
+/// async fn vote(io: &Io) -> Vec<bool> {
+///     let votes = io.to("jury").timeout(Duration::from_secs(2)).emit_with_ack("guilty?", &());
+///     match votes.await {
+///         Ok(votes) => votes,
+///         Err(BroadcastAckError::Partial { answers, .. }) => answers,
+///         Err(_) => Vec::new(),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "the answers are dropped unless this is awaited"]
+pub struct BroadcastAckRequest<T> {
+    answers: Result<Answers<T>, EmitError>,
+}
+
+impl<T: DeserializeOwned> BroadcastAckRequest<T> {
+    pub(super) fn new(replies: Result<Replies, EmitError>) -> Self {
+        let answers = |replies| Answers {
+            replies,
+            answer: PhantomData,
+        };
+        Self {
+            answers: replies.map(answers),
         }
+    }
+
+    /// The answers one by one, as they come.
+    ///
+    /// # Errors
+    /// [`EmitError`]: the event was not emitted.
+    pub fn stream(self) -> Result<Answers<T>, EmitError> {
+        self.answers
     }
 }
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.socket.forget(self.id);
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for BroadcastAckRequest<T> {
+    type Output = Result<Vec<T>, BroadcastAckError<T>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let mut stream = self.answers?;
+            let (mut answers, mut unreadable) = (Vec::new(), 0);
+            while let Some(answer) = stream.next().await {
+                match answer {
+                    Ok(answer) => answers.push(answer),
+                    Err(_) => unreadable += 1,
+                }
+            }
+            let missing = stream.missing();
+            if missing.is_none() && unreadable == 0 {
+                return Ok(answers);
+            }
+            Err(BroadcastAckError::Partial {
+                answers,
+                missing,
+                unreadable,
+            })
+        })
+    }
+}
+
+/// The answers of many clients: a stream that ends when nobody is left to answer, or at the deadline.
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct Answers<T> {
+    replies: Replies,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<T> Answers<T> {
+    /// Who has not answered so far; after the stream's end, who never will.
+    #[must_use]
+    pub fn missing(&self) -> Missing {
+        self.replies.missing()
+    }
+}
+
+impl<T: DeserializeOwned> Stream for Answers<T> {
+    type Item = Result<T, ArgumentError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match ready!(self.replies.poll_next_unpin(cx)) {
+                Some(Reply::Answer(payload)) => return Poll::Ready(Some(payload.arguments().get(0))),
+                Some(Reply::Socket(_)) => {}
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }

@@ -11,6 +11,12 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long an emitted event's ack is waited for unless the caller says otherwise. Default: 10 s.
     pub ack_timeout: Duration,
+    /// How many bytes of clients' answers to one broadcast are held until they are taken; further answers count as missing. Default: 16 MiB.
+    pub ack_bytes: usize,
+    /// How long other nodes are waited for unless the caller says otherwise. Default: 5 s.
+    pub request_timeout: Duration,
+    /// Whether `fetch_sockets` tells cookies and authorization headers of clients. Default: no, they are withheld.
+    pub expose_credentials: bool,
     /// How many namespaces one connection may join; further ones are refused. Default: 32.
     pub max_namespaces: usize,
     /// How many rooms one socket may be in, its own not counted; further ones are not joined. Default: 10 000, which costs a client that
@@ -43,6 +49,9 @@ impl Default for Config {
         Self {
             connect_timeout: Duration::from_secs(45),
             ack_timeout: Duration::from_secs(10),
+            ack_bytes: 16 << 20,
+            request_timeout: Duration::from_secs(5),
+            expose_credentials: false,
             max_namespaces: 32,
             max_rooms: 10_000,
             parser: Arc::new(JsonParser),

@@ -1,8 +1,8 @@
 //! The seam to the layer above: where operators hand their commands to.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Instant};
 
-use super::{Command, Scope};
+use super::{Command, Query, Replies, Scope};
 
 /// Carries commands out. The hub alone does it for the sockets of its node; a cluster wraps the hub and does it for all nodes.
 ///
@@ -11,6 +11,11 @@ use super::{Command, Scope};
 pub trait Dispatch: Send + Sync + Debug + 'static {
     /// Does the local half of a command, then offers it to other nodes if `scope` says so.
     fn dispatch(&self, command: Command, scope: Scope);
+
+    /// Asks the sockets of this node, and of other nodes if `scope` says so. The stream of replies ends when all have come, or at the
+    /// deadline; it names the nodes whose replies it is without, so that nobody takes a part for the whole. The local half of a
+    /// [`Query::Ask`] is with the sockets' sessions when this returns, in order with what the caller dispatches.
+    fn request(&self, query: Query, scope: Scope, deadline: Instant) -> Replies;
 }
 
 /// Told what changes in a hub. Called without any lock held, in the thread that made the change.

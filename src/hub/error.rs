@@ -1,6 +1,6 @@
 //! What can go wrong, one type for each operation.
 
-use super::Rejection;
+use super::{Missing, Rejection, RemoteSocket};
 use crate::protocol::socketio::ArgumentError;
 /// An event could not be emitted, by the mistake of the caller. What happens to an event on its way is counted, not returned.
 pub use crate::protocol::socketio::EncodeError as EmitError;
@@ -30,6 +30,39 @@ pub enum JoinError {
     /// The socket is in as many rooms as it may be.
     #[error("in too many rooms")]
     TooManyRooms,
+}
+
+/// An event was emitted to many clients with the request to answer it, and not all did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BroadcastAckError<T> {
+    /// The event was not emitted.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// Some did not answer in time, or not with a `T`. Those that did are here.
+    #[error("operation has timed out: {missing}, {unreadable} answers cannot be decoded")]
+    Partial {
+        /// The answers that came, in no order.
+        answers: Vec<T>,
+        /// Who did not answer.
+        missing: Missing,
+        /// How many answers are no `T`.
+        unreadable: usize,
+    },
+}
+
+/// The sockets of other nodes are not all known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// Some nodes did not reply in time, or could not be asked. What the others replied is here.
+    #[error("not all sockets are known: {missing}")]
+    Partial {
+        /// The sockets that are known, in no order.
+        sockets: Vec<RemoteSocket>,
+        /// Who did not reply.
+        missing: Missing,
+    },
 }
 
 /// Why an event of a client was not handled, or another handler failed: what an `on_error` handler is told.

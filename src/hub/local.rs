@@ -3,12 +3,12 @@
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock, PoisonError, RwLock, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
-    Command, Config, Counters, DisconnectReason, Dispatch, Observer, Room, Scope, Target, client::Client, handlers::States, namespace,
-    shared::Shared,
+    Command, Config, Counters, DisconnectReason, Dispatch, Observer, Query, Replies, Room, Scope, Target, client::Client, handlers::States,
+    namespace, shared::Shared,
 };
 use crate::engine::{Application, CloseReason, Connection, Handle, Handshake, id, id::NodeTag};
 
@@ -72,6 +72,12 @@ impl Hub {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
     }
 
     /// How many tasks of handlers and middlewares run now.
@@ -144,6 +150,13 @@ impl Hub {
 impl Dispatch for Hub {
     fn dispatch(&self, command: Command, _scope: Scope) {
         self.apply(&command);
+    }
+
+    fn request(&self, query: Query, _scope: Scope, deadline: Instant) -> Replies {
+        match self.find(&query.target().namespace) {
+            Some(namespace) => namespace.request(&query, deadline),
+            None => Replies::of([], deadline),
+        }
     }
 }
 

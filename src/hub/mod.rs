@@ -14,6 +14,7 @@ mod dispatch;
 mod error;
 mod events;
 pub mod handlers;
+mod handshake;
 mod intake;
 mod io;
 mod lane;
@@ -21,26 +22,35 @@ mod local;
 mod namespace;
 mod operators;
 mod peer;
+mod query;
 mod rate;
 mod reason;
+mod remote;
+mod replies;
 mod rooms;
 mod shared;
 mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use acks::AckRequest;
+pub use acks::{AckRequest, Answers, BroadcastAckRequest};
 pub use command::{Command, EmitFlags, Room, Scope, Target};
 pub use config::Config;
 pub use counters::Counters;
 pub use dispatch::{Dispatch, Observer};
-pub use error::{AckError, ConnectError, EmitError, EventError, JoinError, RegisterError};
+pub use error::{
+    AckError, BroadcastAckError, ConnectError, EmitError, EventError, FetchError, JoinError, RegisterError,
+};
 pub use handlers::{Ack, Args, Data, Extension, Raw, Rejection, State};
+pub use handshake::HandshakeObject;
 pub use io::Io;
 pub use local::Hub;
 pub use namespace::Namespace;
 pub use operators::{BroadcastOperator, Rooms};
+pub use query::{Query, Reply, SocketRecord};
 pub use reason::DisconnectReason;
+pub use remote::RemoteSocket;
+pub use replies::{Missing, Replies};
 pub use socket::{Socket, SocketOperator};
 
 pub use crate::protocol::socketio::{JsonParser, MsgpackParser, Parser, RESERVED_EVENTS};

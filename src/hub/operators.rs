@@ -1,10 +1,14 @@
 //! Operators: they choose sockets and build commands, and do nothing else.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use futures_util::StreamExt;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Command, Dispatch, EmitError, EmitFlags, Io, Room, Scope, Target};
+use super::{
+    BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, Query, RemoteSocket, Replies, Reply, Room, Scope, Target,
+    shared::now,
+};
 use crate::protocol::socketio::Payload;
 
 /// Some sockets of a namespace, chosen by operators, and what to do to them. Each operator gives a new one; nothing happens before the
@@ -23,15 +27,28 @@ pub struct BroadcastOperator {
     target: Target,
     scope: Scope,
     flags: EmitFlags,
+    timeouts: Timeouts,
+}
+
+/// How long is waited: for clients, and for other nodes.
+#[derive(Debug, Clone, Copy)]
+struct Timeouts {
+    acks: Duration,
+    requests: Duration,
 }
 
 impl BroadcastOperator {
     pub(super) fn new(io: &Io, target: Target) -> Self {
+        let config = io.hub().config();
         Self {
             dispatch: Arc::clone(io.dispatch()),
             target,
             scope: Scope::Cluster,
             flags: EmitFlags::default(),
+            timeouts: Timeouts {
+                acks: config.ack_timeout,
+                requests: config.request_timeout,
+            },
         }
     }
 
@@ -71,6 +88,16 @@ impl BroadcastOperator {
         self
     }
 
+    /// How long answers of clients, and replies of other nodes, are waited for; otherwise
+    /// [`Config::ack_timeout`](super::Config::ack_timeout) and [`Config::request_timeout`](super::Config::request_timeout).
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts = Timeouts {
+            acks: timeout,
+            requests: timeout,
+        };
+        self
+    }
+
     pub(super) const fn flags(mut self, flags: EmitFlags) -> Self {
         self.flags = flags;
         self
@@ -94,8 +121,64 @@ impl BroadcastOperator {
             target,
             scope,
             flags,
+            ..
         } = self;
         dispatch.dispatch(Command::Emit { target, payload, flags }, scope);
+    }
+
+    /// Sends an event and asks each client to answer it, with one argument; the answers are awaited, or taken one by one. They are waited
+    /// for as [`BroadcastOperator::timeout`] says, from now on.
+    pub fn emit_with_ack<A: DeserializeOwned>(self, event: &str, args: &(impl Serialize + ?Sized)) -> BroadcastAckRequest<A> {
+        BroadcastAckRequest::new(self.ask(event, args).0)
+    }
+
+    /// Sends an event that asks for answers. Gives them, and how long is waited.
+    pub(super) fn ask(self, event: &str, args: &(impl Serialize + ?Sized)) -> (Result<Replies, EmitError>, Duration) {
+        let Self {
+            dispatch,
+            target,
+            scope,
+            flags,
+            timeouts,
+        } = self;
+        let replies = Payload::event(event, args).map(|payload| {
+            let query = Query::Ask { target, payload, flags };
+            dispatch.request(query, scope, now() + timeouts.acks)
+        });
+        (replies, timeouts.acks)
+    }
+
+    /// The sockets as they are now, on this node and the others.
+    ///
+    /// # Errors
+    /// [`FetchError::Partial`]: a node did not reply. `local()` asks no others.
+    pub async fn fetch_sockets(self) -> Result<Vec<RemoteSocket>, FetchError> {
+        let whole = Self {
+            target: Target::namespace(Arc::clone(&self.target.namespace)),
+            ..self.clone()
+        };
+        let query = Query::Sockets { target: self.target };
+        let mut replies = self.dispatch.request(query, self.scope, now() + self.timeouts.requests);
+        let mut sockets = Vec::new();
+        while let Some(reply) = replies.next().await {
+            if let Reply::Socket(record) = reply {
+                sockets.push(RemoteSocket::new(record, &whole));
+            }
+        }
+        let missing = replies.missing();
+        if missing.is_none() {
+            return Ok(sockets);
+        }
+        Err(FetchError::Partial { sockets, missing })
+    }
+
+    /// The ids of the sockets: see [`BroadcastOperator::fetch_sockets`].
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::fetch_sockets`].
+    pub async fn all_sockets(self) -> Result<HashSet<Room>, FetchError> {
+        let sockets = self.fetch_sockets().await?;
+        Ok(sockets.iter().map(|socket| Arc::clone(socket.id())).collect())
     }
 
     /// Sends the event `message`.
@@ -170,6 +253,12 @@ macro_rules! operators {
                 self.all().compress(compress)
             }
 
+            /// All sockets, whose answers are waited for so long: see
+            /// [`BroadcastOperator::timeout`](crate::hub::BroadcastOperator::timeout).
+            pub fn timeout(&self, timeout: std::time::Duration) -> $crate::hub::BroadcastOperator {
+                self.all().timeout(timeout)
+            }
+
             /// Sends an event to all sockets: see [`BroadcastOperator::emit`](crate::hub::BroadcastOperator::emit).
             ///
             /// # Errors
@@ -192,6 +281,32 @@ macro_rules! operators {
             /// As `emit`.
             pub fn write<T: serde::Serialize + ?Sized>(&self, args: &T) -> Result<(), $crate::hub::EmitError> {
                 self.all().send(args)
+            }
+
+            /// Sends an event to all sockets and asks each to answer it: see
+            /// [`BroadcastOperator::emit_with_ack`](crate::hub::BroadcastOperator::emit_with_ack).
+            pub fn emit_with_ack<A: serde::de::DeserializeOwned>(
+                &self,
+                event: &str,
+                args: &(impl serde::Serialize + ?Sized),
+            ) -> $crate::hub::BroadcastAckRequest<A> {
+                self.all().emit_with_ack(event, args)
+            }
+
+            /// All sockets as they are now: see [`BroadcastOperator::fetch_sockets`](crate::hub::BroadcastOperator::fetch_sockets).
+            ///
+            /// # Errors
+            /// [`FetchError`](crate::hub::FetchError).
+            pub async fn fetch_sockets(&self) -> Result<Vec<$crate::hub::RemoteSocket>, $crate::hub::FetchError> {
+                self.all().fetch_sockets().await
+            }
+
+            /// The ids of all sockets: see [`BroadcastOperator::all_sockets`](crate::hub::BroadcastOperator::all_sockets).
+            ///
+            /// # Errors
+            /// [`FetchError`](crate::hub::FetchError).
+            pub async fn all_sockets(&self) -> Result<std::collections::HashSet<$crate::hub::Room>, $crate::hub::FetchError> {
+                self.all().all_sockets().await
             }
 
             /// Makes all sockets join rooms.

@@ -173,6 +173,17 @@ impl<T> Shard<T> {
         self.marks = marks;
     }
 
+    /// The rooms that have members, and how many; own ids are not among them.
+    pub(super) fn rooms(&self) -> impl Iterator<Item = (&Room, usize)> {
+        let numbered = self.names.iter();
+        numbered.filter_map(|(name, &number)| Some((name, self.rooms.get(number as usize)?.slots.len())))
+    }
+
+    /// How many members there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Whether any of `rooms` has a member; of none, whether there is any member.
     pub(super) fn has_any(&self, rooms: &[Room]) -> bool {
         if rooms.is_empty() {

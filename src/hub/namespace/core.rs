@@ -2,20 +2,22 @@
 
 use std::{
     borrow::Cow,
-    collections::hash_map::RandomState,
+    collections::{BTreeMap, hash_map::RandomState},
     hash::BuildHasher,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use crate::{
     engine::{Handle, Outgoing, Pushed},
     hub::{
-        Command, EmitFlags, Room, Target,
+        Command, EmitFlags, Query, Replies, Reply, Room, Target,
         counters::Counters,
         handlers::{Listeners, Raw, Table},
+        replies::Gathering,
         rooms::Shard,
         shared::{Shared, lock},
         socket,
@@ -117,6 +119,47 @@ impl Core {
                 watcher.tell(socket, &event);
             }
         }
+    }
+
+    /// Asks the sockets of this node.
+    pub(in crate::hub) fn request(&self, query: &Query, deadline: Instant) -> Replies {
+        match query {
+            Query::Ask { target, payload, flags } => self.ask(target, payload, *flags, deadline),
+            Query::Sockets { target } => {
+                let sockets = self.sockets(target);
+                Replies::of(sockets.iter().map(|socket| Reply::Socket(socket.record())), deadline)
+            }
+        }
+    }
+
+    /// Sends an event that asks for answers, under one id.
+    fn ask(&self, target: &Target, payload: &Payload, flags: EmitFlags, deadline: Instant) -> Replies {
+        let id = self.next_ack();
+        let Ok(message) = self.event(payload, Some(id), flags) else {
+            // It was counted.
+            return Replies::of([], deadline);
+        };
+        let gathering = Gathering::new(self.shared.config.ack_bytes);
+        let mut sockets = self.sockets(target);
+        sockets.retain(|socket| socket.ask_for(&gathering, id, &message, flags.volatile));
+        self.tell_watchers(&sockets, payload);
+        Replies::new(gathering, id, sockets.iter().map(Arc::downgrade).collect(), deadline)
+    }
+
+    /// The rooms on this node that have members, and how many; a socket's own is not among them.
+    pub(in crate::hub) fn rooms(&self) -> BTreeMap<Room, usize> {
+        let mut rooms = BTreeMap::new();
+        for shard in &self.shards {
+            for (room, members) in lock(shard).rooms() {
+                *rooms.entry(Arc::clone(room)).or_default() += members;
+            }
+        }
+        rooms
+    }
+
+    /// How many sockets are connected on this node.
+    pub(in crate::hub) fn count(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
     fn regroup(&self, target: &Target, rooms: &[Room], change: impl Fn(&mut Shard<Member>, u32, &Room)) -> usize {

@@ -2,11 +2,11 @@
 
 mod core;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub(super) use self::core::{Core, Tally, push};
 use super::{
-    BroadcastOperator, Io, RegisterError, Target,
+    BroadcastOperator, Io, RegisterError, Room, Target,
     handlers::{Handler, Listeners, OnConnect, OnMiddleware, bind, registrations},
     operators::operators,
 };
@@ -69,6 +69,18 @@ impl Namespace {
             self.core
                 .change_handlers(|table| self.core.register_in(&mut table.listeners, change)),
         );
+    }
+
+    /// The rooms that have members on this node, and how many; a socket's own is not among them.
+    #[must_use]
+    pub fn rooms(&self) -> BTreeMap<Room, usize> {
+        self.core.rooms()
+    }
+
+    /// How many sockets are connected on this node.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.core.count()
     }
 
     /// All sockets of the namespace.

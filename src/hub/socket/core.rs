@@ -5,20 +5,19 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-use tokio::sync::oneshot;
-
 use super::own::Own;
 use crate::{
     engine::{CloseReason, Outgoing},
     hub::{
-        AckError, ConnectError, DisconnectReason, EmitError, EmitFlags, Room,
+        AckError, ConnectError, DisconnectReason, EmitError, EmitFlags, HandshakeObject, Replies, Room, SocketRecord,
         handlers::{Bound, Found, Listener, Listeners, OnError},
         intake::OVERHEAD,
         lane::{self, Farewell, Job, Lane, Queued},
         namespace,
         namespace::{Tally, push},
         peer::Peer,
-        shared::{Shared, lock},
+        replies::Gathering,
+        shared::{Shared, lock, now},
     },
     protocol::socketio::{Kind, Packet, Payload, Unencodable},
 };
@@ -43,7 +42,7 @@ pub(in crate::hub) struct Core {
 struct State {
     phase: Phase,
     /// Events that the client was asked to answer. Each entry has somebody who waits, for a bounded time.
-    acks: HashMap<u64, oneshot::Sender<Payload>>,
+    acks: HashMap<u64, Arc<Gathering>>,
 }
 
 #[derive(Debug)]
@@ -168,43 +167,66 @@ impl Core {
         Ok(())
     }
 
-    /// Sends an event that asks for an answer. Gives its id and where the answer comes; an error when the socket is not connected.
-    /// Whoever gets it calls [`Core::forget`] when it no longer waits.
-    pub(in crate::hub) fn ask(
-        self: &Arc<Self>,
-        payload: &Payload,
-        flags: EmitFlags,
-    ) -> Result<(u64, oneshot::Receiver<Payload>), AckError> {
+    /// Sends an event that asks for an answer.
+    pub(in crate::hub) fn ask(self: &Arc<Self>, payload: &Payload, flags: EmitFlags) -> Result<Replies, AckError> {
         let id = self.namespace.next_ack();
         let message = self.namespace.event(payload, Some(id), flags).map_err(EmitError::from)?;
-        let (sender, answer) = oneshot::channel();
-        {
-            let mut state = lock(&self.state);
-            if !matches!(state.phase, Phase::Connected { .. }) {
-                return Err(AckError::Disconnected);
-            }
-            state.acks.insert(id, sender);
+        let gathering = Gathering::new(usize::MAX);
+        if !self.ask_for(&gathering, id, &message, flags.volatile) {
+            return Err(AckError::Disconnected);
         }
-        self.peer.intake.expect();
-        self.send(&message, flags.volatile);
         self.namespace.tell_watchers(std::slice::from_ref(self), payload);
-        Ok((id, answer))
+        let deadline = now() + self.shared().config.ack_timeout;
+        Ok(Replies::new(gathering, id, vec![Arc::downgrade(self)], deadline))
     }
 
-    /// An answer is no longer waited for.
-    pub(in crate::hub) fn forget(&self, id: u64) {
-        let sender = lock(&self.state).acks.remove(&id);
-        drop(sender);
-        self.peer.intake.settle();
+    /// Sends a message that asks for an answer, which goes to `gathering`. Says whether the socket is connected; whoever asks calls
+    /// [`Core::forget`] when it no longer waits.
+    pub(in crate::hub) fn ask_for(&self, gathering: &Arc<Gathering>, id: u64, message: &Outgoing, volatile: bool) -> bool {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Connected { .. }) {
+            return false;
+        }
+        gathering.expect();
+        state.acks.insert(id, Arc::clone(gathering));
+        drop(state);
+        self.peer.intake.expect();
+        self.send(message, volatile);
+        true
+    }
+
+    /// An answer is no longer waited for. Says whether it was.
+    pub(in crate::hub) fn forget(&self, id: u64) -> bool {
+        let waiting = lock(&self.state).acks.remove(&id);
+        if waiting.is_some() {
+            self.peer.intake.settle();
+        }
+        waiting.is_some()
     }
 
     /// The client answers. Unknown, repeated and late answers are ignored.
     pub(in crate::hub) fn answered(&self, id: u64, payload: impl FnOnce() -> Payload) {
-        let sender = lock(&self.state).acks.remove(&id);
+        let waiting = lock(&self.state).acks.remove(&id);
         let counters = &self.shared().counters;
-        match sender.map(|sender| sender.send(payload())) {
-            Some(Ok(())) => counters.acks_in.increment(),
-            _ => counters.acks_unknown.increment(),
+        let Some(waiting) = waiting else {
+            return counters.acks_unknown.increment();
+        };
+        self.peer.intake.settle();
+        if waiting.settle(Some(payload())) {
+            counters.acks_in.increment();
+        } else {
+            counters.acks_unknown.increment();
+        }
+    }
+
+    /// What is told of the socket to those who do not have it.
+    pub(in crate::hub) fn record(&self) -> SocketRecord {
+        let bare = self.shared().config.expose_credentials;
+        SocketRecord {
+            id: Arc::clone(&self.id),
+            handshake: HandshakeObject::new(&self.peer.handshake, self.auth.as_deref(), bare),
+            rooms: self.rooms(),
+            data: serde_json::from_str(self.data().as_deref().unwrap_or("{}")).unwrap_or_default(),
         }
     }
 
@@ -295,7 +317,11 @@ impl Core {
         self.peer.intake.enter(OVERHEAD);
         let queued = self.lane.push(Job::Disconnect(reason, farewell_handlers));
         drop(state);
-        drop((member, acks));
+        drop(member);
+        for waiting in acks.into_values() {
+            self.peer.intake.settle();
+            waiting.settle(None);
+        }
         let counters = &self.shared().counters;
         counters.sockets.decrement();
         counters.disconnects.increment();

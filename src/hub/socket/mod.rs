@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(super) use self::core::{Core, Standing, refusal};
 pub use self::operator::SocketOperator;
 use super::{
-    AckRequest, BroadcastOperator, EmitError, EmitFlags, Io, JoinError, RegisterError, Room, Rooms, Target,
+    AckRequest, BroadcastOperator, EmitError, EmitFlags, HandshakeObject, Io, JoinError, RegisterError, Room, Rooms, Target,
     handlers::{Handler, Listener, Listeners, OnEvent, Rejection, bind, check_name, registrations},
 };
 use crate::{
@@ -62,6 +62,12 @@ impl Socket {
     #[must_use]
     pub fn handshake(&self) -> &Handshake {
         &self.core.peer.handshake
+    }
+
+    /// The same in the reference's form, with the auth: `socket.handshake` of JavaScript. Nothing is withheld.
+    #[must_use]
+    pub fn handshake_object(&self) -> HandshakeObject {
+        HandshakeObject::new(self.handshake(), self.core.auth.as_deref(), true)
     }
 
     /// The transport that the session uses now.

@@ -195,6 +195,10 @@ impl crate::hub::Dispatch for Heard {
     fn dispatch(&self, command: Command, scope: Scope) {
         self.0.lock().unwrap().push((command, scope));
     }
+
+    fn request(&self, _: crate::hub::Query, _: Scope, deadline: std::time::Instant) -> crate::hub::Replies {
+        crate::hub::Replies::of([], deadline)
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod handlers;
 mod listeners;
 mod parser;
 mod rate;
+mod requests;
 mod sessions;
 
 /// A client at the other end of a session.
