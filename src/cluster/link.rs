@@ -282,6 +282,16 @@ impl Link {
         reported.filter_map(|(channel, used)| Some((channel.id, used?))).collect()
     }
 
+    /// Wants nothing of a namespace any more.
+    fn unsubscribe(&self, namespace: &Arc<str>) {
+        let Some(channel) = read(&self.channels).by_namespace.get(namespace).cloned() else {
+            return;
+        };
+        if channel.subscribed.swap(false, Relaxed) {
+            self.adapter.unsubscribe(&Pattern::Exact(channel.topic.clone()));
+        }
+    }
+
     /// Wants what is published on the channel; the receiving task learns when the backend has confirmed it. Idempotent.
     pub(super) fn subscribe(&self, channel: &Channel) {
         if !channel.subscribed.swap(true, Relaxed) {
@@ -306,6 +316,10 @@ impl fmt::Debug for Link {
 impl Observer for Link {
     fn namespace_created(&self, name: &Arc<str>) {
         self.subscribe(&self.channel(name));
+    }
+
+    fn namespace_removed(&self, name: &Arc<str>) {
+        self.unsubscribe(name);
     }
 }
 

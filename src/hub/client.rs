@@ -133,7 +133,7 @@ impl Client {
             // No CONNECT_ERROR: it would keep the stock client from trying another node.
             return Ok(Flow::Close(CloseReason::ServerShuttingDown));
         };
-        let Some(namespace) = hub.find(name) else {
+        let Some(place) = hub.enter(name) else {
             return Ok(self.refuse(name, "Invalid namespace"));
         };
         if self.sockets.len() >= self.shared.config.max_namespaces {
@@ -143,11 +143,11 @@ impl Client {
         if self.sockets.len() >= self.shared.config.max_namespaces {
             return Ok(self.refuse(name, "Too many namespaces"));
         }
-        let socket = socket::Core::new(hub.new_id(), namespace, Arc::clone(&self.peer), packet.data.as_deref());
+        let socket = socket::Core::new(hub.new_id(), place, Arc::clone(&self.peer), packet.data.as_deref());
         let socket = Arc::new(socket);
         self.peer.add(&socket);
         self.sockets.push(Arc::clone(&socket));
-        admit(&socket);
+        admit(&socket, &hub);
         if socket.standing() == Standing::Connected {
             self.deadline = None;
         }

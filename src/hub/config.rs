@@ -22,6 +22,11 @@ pub struct Config {
     /// How many rooms one socket may be in, its own not counted; further ones are not joined. Default: 10 000, which costs a client that
     /// can name its rooms some megabytes of the node's memory.
     pub max_rooms: usize,
+    /// How many namespaces may exist on this node because clients asked for them ([`Io::of_dynamic`](super::Io::of_dynamic)); further ones
+    /// are refused. Default: 10 000.
+    pub max_child_namespaces: usize,
+    /// Whether such a namespace is removed when its last socket has left. Default: no, as the reference.
+    pub cleanup_empty_child_namespaces: bool,
     /// How packets are carried; clients must use the same one, and so must all nodes of a cluster. Default: [`JsonParser`], the stock
     /// client's; [`MsgpackParser`](super::MsgpackParser) for clients with `socket.io-msgpack-parser`.
     pub parser: Arc<dyn Parser>,
@@ -54,6 +59,8 @@ impl Default for Config {
             expose_credentials: false,
             max_namespaces: 32,
             max_rooms: 10_000,
+            max_child_namespaces: 10_000,
+            cleanup_empty_child_namespaces: false,
             parser: Arc::new(JsonParser),
             limits: Limits::default(),
             queue_events: 256,

@@ -5,22 +5,31 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use futures_util::FutureExt;
 
 use super::{
-    ConnectError, Socket,
+    ConnectError, Hub, Socket,
     handlers::{Bound, Call, Failure, OnMiddleware},
+    parents::decide,
     socket,
 };
 
 /// Connects a socket: at once if there is nobody to ask, else in a task of its own. A connection that ends meanwhile makes the outcome
 /// void. Middlewares may take as long as a connection may be without a namespace.
-pub(super) fn admit(socket: &Arc<socket::Core>) {
-    let middlewares = socket.namespace.handlers(|table| table.middlewares.clone());
-    if middlewares.is_empty() {
+pub(super) fn admit(socket: &Arc<socket::Core>, hub: &Arc<Hub>) {
+    let settled = socket.namespace.is_settled();
+    if settled && socket.namespace.handlers(|table| table.middlewares.is_empty()) {
         return socket.connect();
     }
     let (asking, cancelled) = (Arc::clone(socket), Arc::clone(socket));
+    let hub = Arc::downgrade(hub);
     let work = async move {
         let limit = asking.shared().config.connect_timeout;
-        match tokio::time::timeout(limit, ask(&asking, &middlewares)).await {
+        let verdict = async {
+            if !settled {
+                decide(&hub, &asking).await?;
+            }
+            let middlewares = asking.namespace.handlers(|table| table.middlewares.clone());
+            ask(&asking, &middlewares).await
+        };
+        match tokio::time::timeout(limit, verdict).await {
             Ok(Ok(())) => asking.connect(),
             Ok(Err(error)) => asking.refuse(&error),
             Err(_) => asking.refuse(&ConnectError::new("timeout")),

@@ -7,6 +7,8 @@ counters! {
     pub struct Counters {
         /// Gauge: namespaces that exist.
         namespaces,
+        /// Namespaces that a parent allowed and for which there was no place.
+        children_refused,
         /// Gauge: sockets connected to a namespace.
         sockets,
         /// Sockets that were connected to a namespace.

@@ -18,9 +18,13 @@ pub trait Dispatch: Send + Sync + Debug + 'static {
     fn request(&self, query: Query, scope: Scope, deadline: Instant) -> Replies;
 }
 
-/// Told what changes in a hub. Called without any lock held, in the thread that made the change.
+/// Told which namespaces a hub has. Called once at a time, in the thread that made a change, with what is so at that moment: of two
+/// changes made at once the last call tells the outcome, and the same may be told twice. It must not change namespaces itself.
 pub trait Observer: Send + Sync + Debug {
-    /// A namespace has been created. A namespace that is created while [`Hub::observe`](super::Hub::observe) runs may be both reported
-    /// here and listed by [`Hub::namespaces`](super::Hub::namespaces).
+    /// A namespace exists. One that is created while [`Hub::observe`](super::Hub::observe) runs may be both reported here and listed by
+    /// [`Hub::namespaces`](super::Hub::namespaces).
     fn namespace_created(&self, name: &Arc<str>);
+
+    /// A namespace that clients had brought about does not exist any more: all of them have left it.
+    fn namespace_removed(&self, name: &Arc<str>);
 }

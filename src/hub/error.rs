@@ -51,7 +51,7 @@ pub enum BroadcastAckError<T> {
     },
 }
 
-/// The sockets of other nodes are not all known.
+/// Which sockets there are is not known, or not fully.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -63,6 +63,9 @@ pub enum FetchError {
         /// Who did not reply.
         missing: Missing,
     },
+    /// It was asked of a [`ParentNamespace`](super::ParentNamespace), as with the reference.
+    #[error("a parent of namespaces has no sockets: ask its children")]
+    Parent,
 }
 
 /// Why an event of a client was not handled, or another handler failed: what an `on_error` handler is told.

@@ -60,7 +60,10 @@ impl HandshakeObject {
             secure: handshake.secure(),
             issued: u64::try_from(issued.as_millis()).unwrap_or(u64::MAX),
             url: handshake.url().to_owned(),
-            query: handshake.query().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+            query: handshake
+                .query()
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
             auth: serde_json::from_str(auth.unwrap_or("{}")).unwrap_or_default(),
         }
     }
@@ -93,7 +96,10 @@ fn date(time: SystemTime) -> String {
 }
 
 fn name(names: &[&'static str], index: u64) -> &'static str {
-    usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or_default()
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| names.get(index).copied())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -123,7 +129,10 @@ mod tests {
         let arrival = Arrival::new(Some(address), true, "/socket.io/?EIO=4&a=1&a=2", headers);
         let handshake = Handshake::new("id", Transport::Polling, Revision::V4, arrival);
         let told = HandshakeObject::new(&handshake, Some(r#"{"token":1}"#), false);
-        assert_eq!((told.headers["cookie"].as_str(), told.headers["x-a"].as_str()), ("(withheld)", "1, 2"));
+        assert_eq!(
+            (told.headers["cookie"].as_str(), told.headers["x-a"].as_str()),
+            ("(withheld)", "1, 2")
+        );
         assert_eq!((told.address.as_str(), told.query["a"].as_str()), ("127.0.0.1", "2"));
         assert!(told.secure && told.xdomain && told.time.ends_with("GMT+0000 (Coordinated Universal Time)"));
         assert_eq!(told.auth["token"], 1);

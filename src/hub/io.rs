@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{BroadcastOperator, Dispatch, Hub, Namespace, Target, handlers::States, operators::operators};
+use serde_json::Value;
+
+use super::{
+    BroadcastOperator, Dispatch, Hub, Namespace, ParentNamespace, Target, handlers::States, operators::operators, parents::matches,
+};
 
 /// The server: its namespaces, and the sockets of all nodes. Cheap to clone.
 ///
@@ -55,6 +59,52 @@ impl Io {
     #[must_use]
     pub fn sockets(&self) -> Namespace {
         self.of("/")
+    }
+
+    /// Namespaces that come to be when a client asks for one that does not exist, and `decide` says yes to its name and to what the
+    /// client gave as `auth`. Where there are several of these, they are asked in the order of their making, and the first yes counts. A
+    /// namespace that exists is joined without asking: whether a client may join is for middlewares to say.
+    ///
+    /// A child begins with the middlewares and handlers that its parent has at that time. Names of more than 255 bytes are refused, and so
+    /// are children beyond [`Config::max_child_namespaces`](super::Config::max_child_namespaces). A child stays when its sockets have left, unless
+    /// [`Config::cleanup_empty_child_namespaces`](super::Config::cleanup_empty_child_namespaces) says otherwise; what was registered on that
+    /// child alone goes with it.
+    ///
+    /// ```no_run
+    /// # use fanfare::hub::{Io, RegisterError, Socket};
+    /// # async fn is_tenant(_: &str) -> bool { true }
+    /// fn serve(io: &Io) -> Result<(), RegisterError> {
+    ///     let tenants = io.of_dynamic(|name, _auth| async move {
+    ///         match name.strip_prefix("/tenant-") {
+    ///             Some(tenant) => is_tenant(tenant).await,
+    ///             None => false,
+    ///         }
+    ///     });
+    ///     tenants.on("ping", async |socket: Socket| socket.emit("pong", socket.namespace()))?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn of_dynamic<F, D>(&self, decide: F) -> ParentNamespace
+    where
+        F: Fn(Arc<str>, Value) -> D + Send + Sync + 'static,
+        D: Future<Output = bool> + Send + 'static,
+    {
+        let parent = self.hub.add_parent(Box::new(move |name, auth| Box::pin(decide(name, auth))));
+        ParentNamespace::new(parent, self.clone())
+    }
+
+    /// The same for names that match a pattern, in which each `*` stands for any characters, also none: `/tenant-*`.
+    pub fn of_pattern(&self, pattern: impl Into<String>) -> ParentNamespace {
+        let pattern = pattern.into();
+        self.of_dynamic(move |name, _| std::future::ready(matches(&pattern, &name)))
+    }
+
+    /// Tells a function of each namespace that comes to be from now on, before a socket is in it: event `new_namespace` of the reference.
+    pub fn on_new_namespace(&self, herald: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
+        let io = self.clone();
+        self.hub
+            .herald(Arc::new(move |core| herald(&Namespace::new(Arc::clone(core), io.clone()))));
+        self
     }
 
     /// Gives a value to handlers that are registered from now on, as [`State`](super::State). There is one of each type.

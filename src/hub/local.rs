@@ -1,14 +1,21 @@
 //! The hub: the namespaces of this node, and the local half of every command.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock, PoisonError, RwLock, Weak},
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak},
     time::{Duration, Instant},
 };
 
 use super::{
-    Command, Config, Counters, DisconnectReason, Dispatch, Observer, Query, Replies, Room, Scope, Target, client::Client, handlers::States,
-    namespace, shared::Shared,
+    Command, Config, Counters, DisconnectReason, Dispatch, Observer, Query, Replies, Room, Scope, Target,
+    client::Client,
+    directory::{Adopted, Directory},
+    handlers::{States, Table},
+    namespace,
+    namespace::Guest,
+    parents::{Decide, Parent},
+    shared::{Shared, lock},
 };
 use crate::engine::{Application, CloseReason, Connection, Handle, Handshake, id, id::NodeTag};
 
@@ -16,17 +23,20 @@ use crate::engine::{Application, CloseReason, Connection, Handle, Handshake, id,
 /// for the sockets of this node: alone it is a [`Dispatch`], and a cluster wraps it.
 ///
 /// Handlers may own the hub through the [`Io`](super::Io) they use. [`Hub::close`] lets go of them, and of everything else.
-#[derive(Debug)]
 pub struct Hub {
     me: Weak<Self>,
     tag: NodeTag,
     shared: Arc<Shared>,
     /// Nothing when the hub is closed.
-    namespaces: RwLock<Option<Namespaces>>,
+    directory: RwLock<Option<Directory>>,
     observer: OnceLock<Weak<dyn Observer>>,
+    /// Held while the observer is told, so that it does not hear of the past after the present.
+    telling: Mutex<()>,
+    /// The application's functions that are told of new namespaces.
+    heralds: RwLock<Vec<Arc<Herald>>>,
 }
 
-type Namespaces = HashMap<Arc<str>, Arc<namespace::Core>>;
+pub(super) type Herald = dyn Fn(&Arc<namespace::Core>) + Send + Sync;
 
 impl Hub {
     /// A hub with the namespace `/`. The tag is that of the node; the ids of its sockets bear it.
@@ -36,8 +46,10 @@ impl Hub {
             me: Weak::clone(me),
             tag,
             shared: Arc::new(Shared::new(config)),
-            namespaces: RwLock::new(Some(HashMap::new())),
+            directory: RwLock::new(Some(Directory::default())),
             observer: OnceLock::new(),
+            telling: Mutex::default(),
+            heralds: RwLock::default(),
         });
         drop(hub.namespace("/"));
         hub
@@ -59,8 +71,7 @@ impl Hub {
     /// The names of the namespaces, in no order.
     #[must_use]
     pub fn namespaces(&self) -> Vec<Arc<str>> {
-        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-        namespaces.iter().flat_map(|namespaces| namespaces.keys()).cloned().collect()
+        self.look(|directory| directory.names().cloned().collect()).unwrap_or_default()
     }
 
     /// Tells an observer of namespaces that are created from now on. There is one: says whether this is it.
@@ -90,8 +101,13 @@ impl Hub {
     /// states and namespaces; the hub cannot be used again. The sessions are the engine's to close, before or after.
     pub async fn close(&self, grace: Duration) {
         self.shared.set_closed();
-        let namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner).take();
-        for namespace in namespaces.iter().flat_map(HashMap::values) {
+        let directory = self
+            .directory
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .unwrap_or_default();
+        for namespace in directory.live() {
             for socket in namespace.sockets(&Target::namespace(Arc::clone(&namespace.name))) {
                 socket.end(DisconnectReason::Connection(CloseReason::ServerShuttingDown));
             }
@@ -100,10 +116,15 @@ impl Hub {
             self.shared.cancel();
             self.shared.idle().await;
         }
-        for namespace in namespaces.into_iter().flat_map(HashMap::into_values) {
+        for namespace in directory.live() {
             drop(namespace.change_handlers(std::mem::take));
             self.shared.counters.namespaces.decrement();
         }
+        for parent in directory.parents() {
+            drop(parent.core.change_handlers(std::mem::take));
+        }
+        let heralds = std::mem::take(&mut *self.heralds.write().unwrap_or_else(PoisonError::into_inner));
+        drop((directory, heralds));
         self.shared.states.clear();
     }
 
@@ -117,25 +138,120 @@ impl Hub {
         if let Some(known) = self.find(&name) {
             return known;
         }
-        let made = Arc::new(namespace::Core::new(Arc::clone(&name), Arc::clone(&self.shared)));
-        {
-            let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-            let Some(namespaces) = namespaces.as_mut() else { return made };
-            if let Some(known) = namespaces.get(&name) {
-                return Arc::clone(known);
-            }
-            namespaces.insert(Arc::clone(&name), Arc::clone(&made));
+        let opened = self.change(|directory| directory.open(&name, || self.make(&name)));
+        let Some((namespace, new)) = opened else { return self.make(&name) };
+        if new {
+            self.announce(&namespace);
         }
-        self.shared.counters.namespaces.increment();
-        if let Some(observer) = self.observer.get().and_then(Weak::upgrade) {
-            observer.namespace_created(&name);
-        }
-        made
+        namespace
     }
 
     pub(super) fn find(&self, name: &str) -> Option<Arc<namespace::Core>> {
-        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-        namespaces.as_ref()?.get(name).cloned()
+        self.look(|directory| directory.find(name).cloned()).flatten()
+    }
+
+    /// A client comes into a namespace, or asks for one that a parent may allow. The guest leaves when the socket has ended; the
+    /// application's own namespaces count none.
+    pub(super) fn enter(&self, name: &str) -> Option<(Arc<namespace::Core>, Option<Guest>)> {
+        let visited = self.look(|directory| (directory.visit(name), directory.parents().is_empty()))?;
+        let namespace = match visited {
+            (Some(live), _) => live,
+            (None, true) => return None,
+            (None, false) => self
+                .change(|directory| directory.enter(name, || self.make(&name.into())))
+                .flatten()?,
+        };
+        let counted = !namespace.is_own();
+        let guest = counted.then(|| Guest::new(Weak::clone(&self.me), Arc::clone(&namespace)));
+        Some((namespace, guest))
+    }
+
+    /// The last guest of a namespace has left.
+    pub(super) fn vacate(&self, namespace: &Arc<namespace::Core>) {
+        let keep = !self.shared.config.cleanup_empty_child_namespaces;
+        if !self.change(|directory| directory.vacate(namespace, keep)).unwrap_or_default() {
+            return;
+        }
+        self.shared.counters.namespaces.decrement();
+        drop(namespace.change_handlers(std::mem::take));
+        self.tell(&namespace.name);
+    }
+
+    /// Tells the observer how things are with a namespace. Who tells last tells what is so.
+    fn tell(&self, name: &Arc<str>) {
+        if let Some(observer) = self.observer.get().and_then(Weak::upgrade) {
+            let _telling = lock(&self.telling);
+            if self.find(name).is_some() {
+                observer.namespace_created(name);
+            } else {
+                observer.namespace_removed(name);
+            }
+        }
+    }
+
+    /// Adds a parent of namespaces that clients ask for.
+    pub(super) fn add_parent(&self, decide: Box<Decide>) -> Arc<Parent> {
+        let make = |number: usize, decide| Parent::new(self.make(&format!("/_{number}").into()), decide);
+        let mut decide = Some(decide);
+        let added = self.change(|directory| {
+            let decide = decide.take()?;
+            Some(directory.add_parent(|number| make(number, decide)))
+        });
+        let closed = || make(0, decide.unwrap_or_else(|| Box::new(|_, _| Box::pin(async { false }))));
+        added.flatten().unwrap_or_else(closed)
+    }
+
+    /// In the order in which they are asked.
+    pub(super) fn parents(&self) -> Vec<Arc<Parent>> {
+        self.look(|directory| directory.parents().to_vec()).unwrap_or_default()
+    }
+
+    /// A parent allows a namespace that was asked for, which begins with its handlers. Says whether there is a place for it.
+    pub(super) fn adopt(&self, namespace: &Arc<namespace::Core>, parent: &Arc<Parent>) -> bool {
+        let handlers = parent.core.handlers(Table::clone);
+        let most = self.shared.config.max_child_namespaces;
+        let adopted = self.change(|directory| {
+            let adopted = directory.adopt(namespace, parent, most);
+            if adopted == Adopted::Born {
+                namespace.inherit(handlers);
+            }
+            adopted
+        });
+        if adopted == Some(Adopted::Born) {
+            self.announce(namespace);
+        }
+        matches!(adopted, Some(Adopted::Born | Adopted::Known))
+    }
+
+    /// Tells a function of namespaces that come to be from now on.
+    pub(super) fn herald(&self, herald: Arc<Herald>) {
+        self.heralds.write().unwrap_or_else(PoisonError::into_inner).push(herald);
+    }
+
+    /// Tells of a namespace that is live from now on, with no lock held.
+    fn announce(&self, namespace: &Arc<namespace::Core>) {
+        self.shared.counters.namespaces.increment();
+        self.tell(&namespace.name);
+        let heralds = self.heralds.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for herald in heralds {
+            if catch_unwind(AssertUnwindSafe(|| herald(namespace))).is_err() {
+                namespace.panicked("a function that is told of new namespaces");
+            }
+        }
+    }
+
+    fn make(&self, name: &Arc<str>) -> Arc<namespace::Core> {
+        Arc::new(namespace::Core::new(Arc::clone(name), Arc::clone(&self.shared)))
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Directory) -> T) -> Option<T> {
+        let directory = self.directory.read().unwrap_or_else(PoisonError::into_inner);
+        directory.as_ref().map(look)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Directory) -> T) -> Option<T> {
+        let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
+        directory.as_mut().map(change)
     }
 
     pub(super) fn new_id(&self) -> Room {
@@ -164,5 +280,14 @@ impl Application for Hub {
     fn opened(&self, session: &Handle, handshake: &Arc<Handshake>) -> Box<dyn Connection> {
         self.shared.remember_runtime();
         Box::new(Client::new(Weak::clone(&self.me), Arc::clone(&self.shared), session, handshake))
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("tag", &self.tag)
+            .field("namespaces", &self.namespaces())
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, Query, RemoteSocket, Replies, Reply, Room, Scope, Target,
-    shared::now,
+    parents::Parent, shared::now,
 };
 use crate::protocol::socketio::Payload;
 
@@ -28,6 +28,8 @@ pub struct BroadcastOperator {
     scope: Scope,
     flags: EmitFlags,
     timeouts: Timeouts,
+    /// Stands for the namespaces of a parent, in the place of the target's.
+    family: Option<Arc<Parent>>,
 }
 
 /// How long is waited: for clients, and for other nodes.
@@ -49,6 +51,27 @@ impl BroadcastOperator {
                 acks: config.ack_timeout,
                 requests: config.request_timeout,
             },
+            family: None,
+        }
+    }
+
+    /// Means the sockets of all namespaces of a parent.
+    pub(super) fn of_children(mut self, parent: Arc<Parent>) -> Self {
+        self.family = Some(parent);
+        self
+    }
+
+    /// Hands over one command for each namespace that is meant.
+    fn dispatch<T: Clone>(self, what: T, command: impl Fn(Target, T) -> Command) {
+        let Some(family) = self.family else {
+            return self.dispatch.dispatch(command(self.target, what), self.scope);
+        };
+        for namespace in family.children() {
+            let target = Target {
+                namespace,
+                ..self.target.clone()
+            };
+            self.dispatch.dispatch(command(target, what.clone()), self.scope);
         }
     }
 
@@ -116,14 +139,8 @@ impl BroadcastOperator {
 
     /// Sends an event that is encoded already, for example [`Raw::payload`](super::Raw::payload).
     pub fn emit_payload(self, payload: Payload) {
-        let Self {
-            dispatch,
-            target,
-            scope,
-            flags,
-            ..
-        } = self;
-        dispatch.dispatch(Command::Emit { target, payload, flags }, scope);
+        let flags = self.flags;
+        self.dispatch(payload, |target, payload| Command::Emit { target, payload, flags });
     }
 
     /// Sends an event and asks each client to answer it, with one argument; the answers are awaited, or taken one by one. They are waited
@@ -140,10 +157,22 @@ impl BroadcastOperator {
             scope,
             flags,
             timeouts,
+            family,
         } = self;
+        let namespaces = family.map_or_else(|| vec![Arc::clone(&target.namespace)], |family| family.children());
+        let deadline = now() + timeouts.acks;
         let replies = Payload::event(event, args).map(|payload| {
-            let query = Query::Ask { target, payload, flags };
-            dispatch.request(query, scope, now() + timeouts.acks)
+            let asked = namespaces.into_iter().map(|namespace| {
+                let (target, payload) = (
+                    Target {
+                        namespace,
+                        ..target.clone()
+                    },
+                    payload.clone(),
+                );
+                dispatch.request(Query::Ask { target, payload, flags }, scope, deadline)
+            });
+            asked.reduce(Replies::and).unwrap_or_else(|| Replies::of([], deadline))
         });
         (replies, timeouts.acks)
     }
@@ -151,8 +180,11 @@ impl BroadcastOperator {
     /// The sockets as they are now, on this node and the others.
     ///
     /// # Errors
-    /// [`FetchError::Partial`]: a node did not reply. `local()` asks no others.
+    /// [`FetchError::Partial`]: a node did not reply. `local()` asks no others. [`FetchError::Parent`]: a parent has no sockets.
     pub async fn fetch_sockets(self) -> Result<Vec<RemoteSocket>, FetchError> {
+        if self.family.is_some() {
+            return Err(FetchError::Parent);
+        }
         let whole = Self {
             target: Target::namespace(Arc::clone(&self.target.namespace)),
             ..self.clone()
@@ -199,22 +231,19 @@ impl BroadcastOperator {
 
     /// Makes the sockets join rooms.
     pub fn sockets_join(self, rooms: impl Rooms) {
-        let rooms = rooms.into_rooms().collect();
-        let target = self.target;
-        self.dispatch.dispatch(Command::Join { target, rooms }, self.scope);
+        let rooms: Vec<Room> = rooms.into_rooms().collect();
+        self.dispatch(rooms, |target, rooms| Command::Join { target, rooms });
     }
 
     /// Makes the sockets leave rooms.
     pub fn sockets_leave(self, rooms: impl Rooms) {
-        let rooms = rooms.into_rooms().collect();
-        let target = self.target;
-        self.dispatch.dispatch(Command::Leave { target, rooms }, self.scope);
+        let rooms: Vec<Room> = rooms.into_rooms().collect();
+        self.dispatch(rooms, |target, rooms| Command::Leave { target, rooms });
     }
 
     /// Disconnects the sockets, as [`Socket::disconnect`](super::Socket::disconnect) does.
     pub fn disconnect_sockets(self, close: bool) {
-        let target = self.target;
-        self.dispatch.dispatch(Command::Disconnect { target, close }, self.scope);
+        self.dispatch(close, |target, close| Command::Disconnect { target, close });
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Instant,
 };
 
@@ -31,6 +31,10 @@ pub struct Replies {
     /// Made when it is first needed, since that takes a runtime.
     timer: Option<Pin<Box<Sleep>>>,
     lacking: Vec<Arc<str>>,
+    /// Sockets that streams before this one were without.
+    silent: usize,
+    /// Streams that come after this one.
+    rest: Vec<Self>,
 }
 
 /// What a stream of replies did not bring.
@@ -77,7 +81,15 @@ impl Replies {
             deadline,
             timer: None,
             lacking: Vec::new(),
+            silent: 0,
+            rest: Vec::new(),
         }
+    }
+
+    /// These replies, and then others.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.rest.push(others);
+        self
     }
 
     /// Names nodes that these replies are without, so that nobody takes them for complete.
@@ -105,17 +117,22 @@ impl Replies {
     #[must_use]
     pub fn missing(&self) -> Missing {
         let state = lock(&self.gathering.0);
-        Missing {
+        let mut missing = Missing {
             nodes: self.lacking.clone(),
-            sockets: state.awaited + state.lost,
+            sockets: self.silent + state.awaited + state.lost,
+        };
+        drop(state);
+        for rest in self.rest.iter().map(Self::missing) {
+            missing.sockets += rest.sockets;
+            missing.nodes.extend(rest.nodes);
         }
+        missing.nodes.sort();
+        missing.nodes.dedup();
+        missing
     }
-}
 
-impl Stream for Replies {
-    type Item = Reply;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+    /// The next reply of this stream alone.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         {
             let mut state = lock(&self.gathering.0);
             if let Some(reply) = state.replies.pop_front() {
@@ -128,7 +145,9 @@ impl Stream for Replies {
             state.waker = Some(cx.waker().clone());
         }
         let deadline = self.deadline;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
@@ -140,6 +159,31 @@ impl Stream for Replies {
         drop(state);
         self.forget(|socket| socket.shared().counters.acks_timed_out.increment());
         Poll::Ready(reply)
+    }
+
+    /// Goes on with the stream behind this one, which takes over what this one is without.
+    fn proceed(&mut self) -> bool {
+        let mut rest = std::mem::take(&mut self.rest);
+        let Some(mut next) = rest.pop() else { return false };
+        let missing = self.missing();
+        next.silent += missing.sockets;
+        next.lacking.extend(missing.nodes);
+        next.rest.extend(rest);
+        *self = next;
+        true
+    }
+}
+
+impl Stream for Replies {
+    type Item = Reply;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+        loop {
+            let reply = ready!(self.poll_own(cx));
+            if reply.is_some() || !self.proceed() {
+                return Poll::Ready(reply);
+            }
+        }
     }
 }
 
@@ -204,7 +248,9 @@ impl Gathering {
         }
         let waker = state.waker.take();
         drop(state);
-        waker.map(Waker::wake);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         true
     }
 }

@@ -5,18 +5,20 @@ use std::{
     collections::{BTreeMap, hash_map::RandomState},
     hash::BuildHasher,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
 
+use super::kin::{Guests, Kin};
 use crate::{
     engine::{Handle, Outgoing, Pushed},
     hub::{
         Command, EmitFlags, Query, Replies, Reply, Room, Target,
         counters::Counters,
         handlers::{Listeners, Raw, Table},
+        parents::Parent,
         replies::Gathering,
         rooms::Shard,
         shared::{Shared, lock},
@@ -38,6 +40,9 @@ pub(in crate::hub) struct Core {
     table: RwLock<Table>,
     /// Whether anybody ever watched what is sent to its sockets. A fan-out looks no further while nobody did.
     watched: AtomicBool,
+    /// Where it comes from; not set while parents decide whether it may exist.
+    kin: OnceLock<Kin>,
+    pub(in crate::hub) guests: Guests,
 }
 
 /// A connected socket. The handle stands beside it so that a fan-out touches nothing else.
@@ -57,7 +62,44 @@ impl Core {
             ack_ids: AtomicU64::new(0),
             table: RwLock::default(),
             watched: AtomicBool::new(false),
+            kin: OnceLock::new(),
+            guests: Guests::default(),
         }
+    }
+
+    /// It may exist: the first answer counts.
+    pub(in crate::hub) fn settle(&self, kin: Kin) {
+        self.kin.get_or_init(|| kin);
+    }
+
+    /// Whether it may exist.
+    pub(in crate::hub) fn is_settled(&self) -> bool {
+        self.kin.get().is_some()
+    }
+
+    /// Whether the application named it.
+    pub(in crate::hub) fn is_own(&self) -> bool {
+        matches!(self.kin.get(), Some(Kin::Own))
+    }
+
+    pub(in crate::hub) fn parent(&self) -> Option<&Arc<Parent>> {
+        match self.kin.get() {
+            Some(Kin::Child(parent)) => Some(parent),
+            Some(Kin::Own) | None => None,
+        }
+    }
+
+    /// Begins with the handlers of a parent.
+    pub(in crate::hub) fn inherit(&self, handlers: Table) {
+        self.watched.store(!handlers.listeners.outgoing.is_empty(), Ordering::Relaxed);
+        // It had none, so nothing is dropped under a lock.
+        self.change_handlers(|table| *table = handlers);
+    }
+
+    /// Counts a panic of something that the application has registered.
+    pub(in crate::hub) fn panicked(&self, what: &str) {
+        self.shared.counters.handler_panics.increment();
+        tracing::error!(namespace = %self.name, what, "the application panicked");
     }
 
     /// Does what a command says to the sockets of this node; answers how many were meant.

@@ -1,10 +1,16 @@
 //! A namespace as applications see it.
 
 mod core;
+mod kin;
+mod parent;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-pub(super) use self::core::{Core, Tally, push};
+pub use self::parent::ParentNamespace;
+pub(super) use self::{
+    core::{Core, Tally, push},
+    kin::{Guest, Kin},
+};
 use super::{
     BroadcastOperator, Io, RegisterError, Room, Target,
     handlers::{Handler, Listeners, OnConnect, OnMiddleware, bind, registrations},

@@ -14,7 +14,7 @@ use crate::{
         intake::OVERHEAD,
         lane::{self, Farewell, Job, Lane, Queued},
         namespace,
-        namespace::{Tally, push},
+        namespace::{Guest, Tally, push},
         peer::Peer,
         replies::Gathering,
         shared::{Shared, lock, now},
@@ -43,6 +43,8 @@ struct State {
     phase: Phase,
     /// Events that the client was asked to answer. Each entry has somebody who waits, for a bounded time.
     acks: HashMap<u64, Arc<Gathering>>,
+    /// Keeps a namespace that clients have brought about, until the last handler has run.
+    guest: Option<Guest>,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,12 @@ pub(in crate::hub) enum Standing {
 }
 
 impl Core {
-    pub(in crate::hub) fn new(id: Room, namespace: Arc<namespace::Core>, peer: Arc<Peer>, auth: Option<&str>) -> Self {
+    pub(in crate::hub) fn new(
+        id: Room,
+        (namespace, guest): (Arc<namespace::Core>, Option<Guest>),
+        peer: Arc<Peer>,
+        auth: Option<&str>,
+    ) -> Self {
         Self {
             id,
             namespace,
@@ -80,6 +87,7 @@ impl Core {
             state: Mutex::new(State {
                 phase: Phase::Connecting { rooms: Vec::new() },
                 acks: HashMap::new(),
+                guest,
             }),
             own: OnceLock::new(),
         }
@@ -91,8 +99,7 @@ impl Core {
 
     /// Counts a panic of something that the application has registered.
     pub(in crate::hub) fn panicked(&self, what: &str) {
-        self.shared().counters.handler_panics.increment();
-        tracing::error!(namespace = %self.namespace.name, what, "the application panicked");
+        self.namespace.panicked(what);
     }
 
     pub(in crate::hub) fn standing(&self) -> Standing {
@@ -402,12 +409,14 @@ impl Core {
         if let Phase::Ended { .. } = state.phase {
             state.phase = Phase::Gone;
         }
+        let guest = state.guest.take();
         drop(state);
         if let Some(own) = self.own.get() {
             let listeners = std::mem::take(&mut *lock(&own.listeners));
             drop(listeners);
             own.extensions.clear();
         }
+        drop(guest);
     }
 }
 

@@ -236,6 +236,10 @@ impl Observer for Names {
     fn namespace_created(&self, name: &Arc<str>) {
         self.0.lock().unwrap().push(Arc::clone(name));
     }
+
+    fn namespace_removed(&self, name: &Arc<str>) {
+        self.0.lock().unwrap().push(format!("-{name}").into());
+    }
 }
 
 #[tokio::test]

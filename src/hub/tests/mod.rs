@@ -17,6 +17,7 @@ mod backpressure;
 mod broadcast;
 mod connect;
 mod disconnect;
+mod dynamic;
 mod flush;
 mod handlers;
 mod listeners;

@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 
 use super::*;
-use crate::hub::{AckError, BroadcastAckError, Dispatch, FetchError, Missing, Query, Reply, Scope, Socket, Target};
+use crate::hub::{AckError, BroadcastAckError, Dispatch, FetchError, Missing, Query, Scope, Socket, Target};
 
 fn missing(sockets: usize) -> Missing {
     Missing {
@@ -20,7 +20,10 @@ async fn every_client_is_asked_under_one_id_and_its_first_argument_counts() {
     let (c, c_id) = Peer::joined(&io);
     let begun = tokio::time::Instant::now();
     let answers = io.except(c_id).timeout(LONG).emit_with_ack::<u8>("n", &1);
-    assert_eq!((a.got(), b.got(), c.got()), (vec![r#"20["n",1]"#.to_owned()], vec![r#"20["n",1]"#.to_owned()], vec![]));
+    assert_eq!(
+        (a.got(), b.got(), c.got()),
+        (vec![r#"20["n",1]"#.to_owned()], vec![r#"20["n",1]"#.to_owned()], vec![])
+    );
     assert_eq!(a.send(r#"30[7,"more"]"#), Flow::Continue);
     assert_eq!(a.send(r#"30[8]"#), Flow::Continue, "a second answer is ignored");
     assert_eq!(b.send("30[9]"), Flow::Continue);
@@ -70,7 +73,10 @@ async fn a_timeout_gives_what_has_come_and_says_how_many_are_missing() {
     assert_eq!(c.send("30[1]"), Flow::Continue, "too late");
     let counters = io.hub().counters();
     assert_eq!((counters.acks_timed_out.get(), counters.acks_unknown.get()), (1, 1));
-    assert!(matches!(io.emit_with_ack::<u8>("connect", &()).await, Err(BroadcastAckError::Emit(_))));
+    assert!(matches!(
+        io.emit_with_ack::<u8>("connect", &()).await,
+        Err(BroadcastAckError::Emit(_))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +107,10 @@ async fn answers_that_nobody_takes_are_bounded() {
     for peer in [&mut a, &mut b] {
         assert_eq!(peer.send(&format!(r#"30["{long}"]"#)), Flow::Continue);
     }
-    let Err(BroadcastAckError::Partial { answers, missing: lacking, .. }) = answers.await else {
+    let Err(BroadcastAckError::Partial {
+        answers, missing: lacking, ..
+    }) = answers.await
+    else {
         panic!("one answer is too much")
     };
     assert_eq!((answers, lacking), (vec![long], missing(1)));
@@ -124,13 +133,19 @@ async fn sockets_are_told_with_handshake_rooms_and_data() {
     let [socket] = &*found else { panic!("{found:?}") };
     assert_eq!((&**socket.id(), socket.rooms()), (&*id, &[id.as_str().into(), "room".into()][..]));
     assert_eq!((socket.data::<u8>().unwrap(), &socket.handshake().auth["token"]), (7, &1.into()));
-    assert_eq!((&*socket.handshake().url, &*socket.handshake().headers["host"]), ("/socket.io/?EIO=4", "localhost"));
+    assert_eq!(
+        (&*socket.handshake().url, &*socket.handshake().headers["host"]),
+        ("/socket.io/?EIO=4", "localhost")
+    );
     assert_eq!(io.to("room").all_sockets().await.unwrap().len(), 2);
     assert_eq!((io.sockets().count(), io.sockets().rooms()["room"]), (2, 2));
 
     socket.leave("room");
     socket.join("elsewhere");
-    assert_eq!(io.sockets().rooms().into_iter().collect::<Vec<_>>(), [("elsewhere".into(), 1), ("room".into(), 1)]);
+    assert_eq!(
+        io.sockets().rooms().into_iter().collect::<Vec<_>>(),
+        [("elsewhere".into(), 1), ("room".into(), 1)]
+    );
     socket.emit("e", &1).unwrap();
     let answer = socket.timeout(LONG).emit_with_ack::<(u8, u8)>("ask", &());
     assert_eq!(peer.got(), [r#"2["e",1]"#, r#"20["ask"]"#]);
@@ -170,12 +185,16 @@ async fn a_part_is_not_taken_for_the_whole() {
     assert_eq!(error.to_string(), text);
     assert!(matches!(error, BroadcastAckError::Partial { answers, .. } if answers == [1]));
     assert!(matches!(io.fetch_sockets().await, Err(FetchError::Partial { sockets, .. }) if sockets.len() == 1));
-    assert_eq!(io.local().fetch_sockets().await.unwrap().len(), 1, "who asks this node alone gets all");
+    assert_eq!(
+        io.local().fetch_sockets().await.unwrap().len(),
+        1,
+        "who asks this node alone gets all"
+    );
 
     let query = Query::Sockets {
         target: Target::namespace("/nowhere".into()),
     };
     let mut replies = io.hub().request(query, Scope::Cluster, std::time::Instant::now());
-    assert!(matches!(replies.next().await, None::<Reply>));
+    assert!(replies.next().await.is_none());
     assert!(replies.missing().is_none());
 }
