@@ -49,6 +49,14 @@ pub struct Config {
     pub shards: usize,
 }
 
+impl Config {
+    /// Bounds packets by what an engine lets through: a text and its attachments, each of them as large as a message may be.
+    pub fn take_messages_of(&mut self, max_http_buffer_size: usize) {
+        let messages = self.limits.max_attachments.saturating_add(1);
+        self.limits.max_bytes = max_http_buffer_size.saturating_mul(messages);
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

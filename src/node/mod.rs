@@ -28,6 +28,7 @@ mod hooks;
 mod internal;
 mod manner;
 mod metrics;
+mod options;
 mod origins;
 mod peers;
 mod proxies;

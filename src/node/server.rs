@@ -25,6 +25,7 @@ use super::{
     health::{Canary, Readiness},
     hooks::Hooks,
     metrics::{Layers, Metrics},
+    options,
     origins::OriginRule,
     peers::Peers,
     proxies::Proxies,
@@ -115,6 +116,16 @@ pub enum BuildError {
     /// The cluster's configuration cannot work, or the adapter serves another node already.
     #[error(transparent)]
     Cluster(#[from] cluster::StartError),
+    /// An option has a value with which the server could not serve.
+    #[error("{option} is {found}; expected {expected}")]
+    Option {
+        /// The option, as the builder's method or the field is called.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
     /// The metrics could not be registered.
     #[error("cannot register metrics: {0}")]
     Metrics(String),
@@ -142,7 +153,7 @@ pub(super) struct Shared {
 /// Builds a [`Server`].
 #[derive(Debug, Default)]
 pub struct Builder {
-    config: ServerConfig,
+    pub(super) config: ServerConfig,
     adapter: Option<Arc<dyn Adapter>>,
     gate: Gate,
     hooks: Hooks,
@@ -258,6 +269,7 @@ impl Builder {
             gate,
             hooks,
         } = self;
+        options::check(&config)?;
         let adapter = adapter.unwrap_or_else(|| Arc::new(MemoryBus::new().adapter(memory::Config::default())));
         let ServerConfig {
             path,
