@@ -8,7 +8,7 @@ use super::{
     reader::Reader,
     settings::{Settings, keys},
 };
-use crate::node::SameSite;
+use crate::node::{Origins, SameSite};
 
 /// What the cluster adds to a client's message at most, in bytes, when it is published.
 const ENVELOPE: usize = 64 << 10;
@@ -20,6 +20,8 @@ const NATS_MAX_PAYLOAD: usize = 1 << 20;
 pub(super) fn cross_check(settings: &Settings, reader: &mut Reader<'_>) {
     listeners(settings, reader);
     cookies_and_origins(settings, reader);
+    pages(settings, reader);
+    bounds(settings, reader);
     cluster(settings, reader);
     sizes(settings, reader);
     credentials(settings, reader);
@@ -58,6 +60,56 @@ fn cookies_and_origins(settings: &Settings, reader: &mut Reader<'_>) {
         reader
             .notes
             .push("cookie.same_site = \"none\" forces cookie.secure: browsers keep such cookies over TLS only".to_owned());
+    }
+}
+
+/// What web pages may do in one way and not in the other.
+fn pages(settings: &Settings, reader: &mut Reader<'_>) {
+    let read = &settings.cors.origins.0;
+    let shut_out = match &settings.origins.allow.0 {
+        Origins::Any => None,
+        Origins::SameHost => read.first(),
+        Origins::List(list) => read.iter().find(|origin| !list.contains(origin)),
+    };
+    if let Some(origin) = shut_out {
+        let expected = if origin == "*" {
+            "origins.allow = \"any\""
+        } else {
+            "it in origins.allow, too"
+        };
+        let text = format!("pages of {origin:?} may read answers and not open a session; expected {expected}");
+        reader.conflict(&["cors.origins", "origins.allow"], text);
+    }
+    if settings.engine.jsonp && !settings.engine.transports.polling {
+        let text = "JSONP is a way of polling; expected \"polling\" among engine.transports".to_owned();
+        reader.conflict(&["engine.jsonp", "engine.transports"], text);
+    }
+}
+
+/// A bound for one address that the bound of the node makes void.
+fn bounds(settings: &Settings, reader: &mut Reader<'_>) {
+    let limits = &settings.limits;
+    for (keys, own, all) in [
+        (
+            ["limits.sessions_per_address", "limits.sessions"],
+            limits.sessions_per_address,
+            limits.sessions,
+        ),
+        (
+            ["limits.connections_per_address", "limits.connections"],
+            limits.connections_per_address,
+            limits.connections,
+        ),
+    ] {
+        if own.0.is_some() && own.or_none() > all.0 {
+            let [_, of_node] = keys;
+            let text = format!(
+                "{} is never reached: {of_node} = {} is below it; expected at most that",
+                own.or_none(),
+                all.0
+            );
+            reader.conflict(&keys, text);
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub use sources::{File, Flag, Sources};
 pub use used::{AdapterConfig, Config};
 
 #[cfg(test)]
+mod checks_tests;
+#[cfg(test)]
 mod login_tests;
 #[cfg(test)]
 mod tests;

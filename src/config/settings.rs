@@ -6,8 +6,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     forms::{
-        AdapterKind, Advertise, ClusterName, CookieName, CookiePath, Endpoint, FilePath, Form, HttpPath, LogFilter, Name, NatsUrls,
-        Origins, Positive, RedisUrl, Secret, Size, Transports,
+        AdapterKind, Advertise, AllowedOrigins, Attachments, Bound, ClusterName, Compression, CookieName, CookiePath, Count, Depth,
+        Endpoint, FilePath, Form, HttpPath, LogFilter, Name, NatsUrls, Networks, Origins, ParserKind, Positive, RedisUrl, Secret, Size,
+        Transports,
     },
     reader::Reader,
 };
@@ -105,7 +106,19 @@ settings! {
         listen: SocketAddr = "0.0.0.0:3000";
         /// The path of the transports, and below it of the client bundle (socket.io.js).
         path: HttpPath = "/socket.io";
-        /// How long a shutdown waits for what is under way before it cuts it off.
+        /// Whether only what is below the path is served; without it the bare path (/socket.io) is, too.
+        add_trailing_slash: bool = true;
+        /// Whether the JavaScript client is served, for example as /socket.io/socket.io.js.
+        serve_client: bool = true;
+        /// From how many bytes on answers to polls are compressed.
+        http_compression: Compression = 1024;
+        /// The networks of the proxies in front of the node, whose X-Forwarded-For, -Proto and -Host are believed.
+        trusted_proxies: Networks = [];
+        /// How long open sessions go on at a shutdown while new ones are refused: as long as balancers take to learn of it.
+        drain: Duration = "0s";
+        /// Over how long sessions are closed then, one after the other, so that their clients do not all come back at once.
+        drain_spread: Duration = "5s";
+        /// How long a shutdown then waits for what is under way before it cuts it off.
         shutdown_grace: Duration = "10s";
     }
 
@@ -129,11 +142,82 @@ settings! {
         outbox_bytes: Size = "1MiB";
         /// The transports that clients may use.
         transports: Transports = ["polling", "websocket"];
+        /// Whether clients that poll are told that they may upgrade to WebSocket.
+        allow_upgrades: bool = true;
+        /// Whether clients of Socket.IO 1 and 2 are served (Engine.IO 3).
+        allow_eio3: bool = false;
+        /// Whether polling by script tags (JSONP) is spoken, as the oldest browsers need it.
+        jsonp: bool = false;
+        /// A message that every client gets right after the handshake, in the same answer.
+        initial_packet: Name = "";
         /// How long a connection may exist without having joined a namespace.
         connect_timeout: Positive = "45s";
     }
 
-    /// Which web pages of other origins may connect. Off unless origins are named.
+    /// Socket.IO: what is said over a connection.
+    ["socketio"] socketio: SocketIoSection {
+        /// How packets are written; clients need the same parser, and all nodes of a cluster.
+        parser: ParserKind = "json";
+    }
+
+    /// How much one client may take of the node. Who takes more is refused, or is disconnected where it says so.
+    ["limits"] limits: LimitsSection {
+        /// Namespaces that one connection may be in.
+        namespaces_per_connection: Count = 32;
+        /// Rooms that one socket may be in. The reference has no such bound.
+        rooms_per_socket: Count = 256;
+        /// Binary attachments of one packet; a client that sends more is disconnected.
+        attachments: Attachments = 10;
+        /// How deep arrays and objects may nest in a packet; a client that nests deeper is disconnected.
+        json_depth: Depth = 64;
+        /// Events a second that a client may send into one namespace, after a second's worth at once. One that sends more is read from
+        /// more slowly, and is disconnected when it keeps on for half a minute.
+        events_per_second: Bound = 0;
+        /// Events of one client that may wait to be handled before it is not read from.
+        queued_events: Count = 256;
+        /// Bytes of events of one client that may wait to be handled before it is not read from.
+        queued_bytes: Size = "1MiB";
+        /// Messages that may wait to be sent to one client, beside engine.outbox_bytes; a client that is further behind is disconnected.
+        outbox_messages: Count = 16384;
+        /// Sessions of the whole node. A client that would open one more is told to try elsewhere (503).
+        sessions: Count = 1000000;
+        /// Sessions from one address (of IPv6, from one /64 network).
+        sessions_per_address: Bound = 0;
+        /// Connections of the whole node that speak HTTP at one time; further ones wait. WebSockets do not count here.
+        connections: Count = 100000;
+        /// The same from one address (of IPv6, from one /64 network); further ones are refused.
+        connections_per_address: Bound = 0;
+    }
+
+    /// How long the node waits for a client that owes it something. One that takes longer is disconnected.
+    ["timeouts"] timeouts: TimeoutsSection {
+        /// The head of an HTTP request.
+        header: Positive = "30s";
+        /// The body of a POST.
+        body: Positive = "30s";
+        /// A WebSocket message, from its first byte to its last.
+        message: Positive = "60s";
+        /// The next binary attachment of a packet that has begun.
+        attachment: Positive = "60s";
+        /// That it takes something of what waits to be sent to it.
+        write: Positive = "20s";
+        /// That its kernel acknowledges what was sent.
+        send: Positive = "30s";
+        /// That its events are handled which made the node stop reading, or that it sends fewer of them.
+        stall: Positive = "30s";
+        /// The next poll of a client whose session has been closed.
+        close: Positive = "30s";
+        /// The last bytes and the close handshake of a WebSocket.
+        farewell: Positive = "2s";
+    }
+
+    /// Which web pages may open sessions. Requests that name no origin come from no page, and may.
+    ["origins"] origins: OriginsSection {
+        /// "same-host": pages of the host that the request is for; with a list, those and no others.
+        allow: AllowedOrigins = "same-host";
+    }
+
+    /// Which web pages of other origins may read answers. They must be allowed to connect, too: see [origins].
     ["cors"] cors: CorsSection {
         /// The allowed origins; ["*"] for all of them.
         origins: Origins = [];

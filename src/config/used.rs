@@ -1,6 +1,6 @@
 //! Configuration as used: every layer's own `Config`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use fanfare_adapters::{
     Adapter, memory,
@@ -9,10 +9,15 @@ use fanfare_adapters::{
 };
 
 use super::{
-    forms::{AdapterKind, Transports},
+    forms::{AdapterKind, ParserKind, Transports},
     settings::{ClusterSection, CookieSection, EngineSection, Settings},
 };
-use crate::{broker::Rules, cluster, engine, hub, node, telemetry};
+use crate::{
+    broker::Rules,
+    cluster, engine,
+    hub::{self, JsonParser, MsgpackParser},
+    node, telemetry,
+};
 
 /// What a node is.
 #[derive(Debug, Clone)]
@@ -56,10 +61,16 @@ impl Config {
     /// Puts the typed values where they are used.
     pub(super) fn new(settings: Settings, rules: Rules) -> Self {
         let adapter = adapter(&settings);
+        let hub = hub_config(&settings);
+        let engine = engine_config(&settings);
         let Settings {
             server,
             internal,
-            engine,
+            engine: _,
+            socketio: _,
+            limits,
+            timeouts,
+            origins,
             cors,
             cookie,
             adapter: _,
@@ -70,29 +81,38 @@ impl Config {
             log,
             telemetry,
         } = settings;
-        let hub = hub_config(engine.connect_timeout.0, engine.max_http_buffer_size.0);
         Self {
             node: node::Config {
                 listen: server.listen,
                 internal_listen: internal.listen,
+                drain: server.drain,
                 shutdown_grace: server.shutdown_grace,
+                max_connections: limits.connections.0,
+                max_connections_per_address: limits.connections_per_address.or_none(),
+                header_timeout: timeouts.header.0,
+                send_timeout: timeouts.send.0,
                 server: node::ServerConfig {
                     path: server.path.0,
+                    add_trailing_slash: server.add_trailing_slash,
                     hub,
-                    engine: engine_config(&engine),
+                    engine,
                     cluster: cluster_config(cluster),
+                    origins: origins.allow.0,
+                    trusted_proxies: server.trusted_proxies.0,
                     cors: node::CorsConfig {
                         origins: cors.origins.0,
                         credentials: cors.credentials,
                     },
                     cookie: cookie_config(cookie),
+                    serve_client: server.serve_client,
+                    http_compression: server.http_compression.0.map(|threshold| node::HttpCompression { threshold }),
+                    drain_spread: server.drain_spread,
                     ready: node::ReadyConfig {
                         grace: ready.grace,
                         when_deaf: ready.when_deaf,
                     },
-                    ..node::ServerConfig::default()
+                    body_timeout: timeouts.body.0,
                 },
-                ..node::Config::default()
             },
             adapter,
             rules,
@@ -105,35 +125,76 @@ impl Config {
     }
 }
 
-fn hub_config(connect_timeout: Duration, largest: usize) -> hub::Config {
+fn hub_config(settings: &Settings) -> hub::Config {
+    let Settings {
+        engine,
+        socketio,
+        limits,
+        timeouts,
+        ..
+    } = settings;
     let mut config = hub::Config {
-        connect_timeout,
+        connect_timeout: engine.connect_timeout.0,
+        max_namespaces: limits.namespaces_per_connection.0,
+        max_rooms: limits.rooms_per_socket.0,
+        parser: match socketio.parser {
+            ParserKind::Json => Arc::new(JsonParser),
+            ParserKind::Msgpack => Arc::new(MsgpackParser),
+        },
+        events_per_second: limits.events_per_second.0,
+        queue_events: limits.queued_events.0,
+        queue_bytes: limits.queued_bytes.0,
+        stall_timeout: timeouts.stall.0,
+        attachment_timeout: timeouts.attachment.0,
         ..hub::Config::default()
     };
-    // What the engine lets through: a text and its attachments, each of them as large as a message may be.
-    config.limits.max_bytes = largest.saturating_mul(config.limits.max_attachments.saturating_add(1));
+    config.limits.max_attachments = limits.attachments.0;
+    config.limits.max_depth = limits.json_depth.0;
+    config.take_messages_of(engine.max_http_buffer_size.0);
     config
 }
 
-fn engine_config(section: &EngineSection) -> engine::Config {
+fn engine_config(settings: &Settings) -> engine::Config {
+    let Settings {
+        engine: section,
+        limits,
+        timeouts,
+        ..
+    } = settings;
     let EngineSection {
         ping_interval,
         ping_timeout,
         upgrade_timeout,
         max_http_buffer_size,
         outbox_bytes,
-        transports,
+        transports: Transports { polling, websocket },
+        allow_upgrades,
+        allow_eio3,
+        jsonp,
+        initial_packet,
         connect_timeout: _,
-    } = *section;
-    let Transports { polling, websocket } = transports;
-    let offered = [(polling, engine::Transport::Polling), (websocket, engine::Transport::WebSocket)];
+    } = section;
+    let offered = [(*polling, engine::Transport::Polling), (*websocket, engine::Transport::WebSocket)];
     engine::Config {
         ping_interval: ping_interval.0,
         ping_timeout: ping_timeout.0,
         upgrade_timeout: upgrade_timeout.0,
         max_http_buffer_size: max_http_buffer_size.0,
         outbox_bytes: outbox_bytes.0,
+        outbox_entries: limits.outbox_messages.0,
         transports: offered.into_iter().filter_map(|(on, transport)| on.then_some(transport)).collect(),
+        allow_upgrades: *allow_upgrades,
+        allow_eio3: *allow_eio3,
+        jsonp: *jsonp,
+        initial_packet: initial_packet.0.clone(),
+        write_timeout: timeouts.write.0,
+        message_timeout: timeouts.message.0,
+        farewell_timeout: timeouts.farewell.0,
+        // The hub ends a pause that lasts too long; this is for one that it has forgotten.
+        pause_timeout: timeouts.stall.0 * 2,
+        close_timeout: timeouts.close.0,
+        max_sessions: limits.sessions.0,
+        max_sessions_per_address: limits.sessions_per_address.or_none(),
         ..engine::Config::default()
     }
 }

@@ -38,7 +38,7 @@ before(async () => {
   site = createServer((_, answer) => answer.setHeader("content-type", "text/html").end(page(`${cluster.nodes[0].url}/socket.io/socket.io.js`, cluster.nodes[0].url)));
   await new Promise((resolve) => site.listen(port, resolve));
   backend = await redis();
-  cluster = await Cluster.start({ backend, nodes: 2, environment: { FANFARE_CORS__ORIGINS: origin } });
+  cluster = await Cluster.start({ backend, nodes: 2, environment: { FANFARE_CORS__ORIGINS: origin, FANFARE_ORIGINS__ALLOW: "any" } });
   browser = await launchBrowser();
 });
 

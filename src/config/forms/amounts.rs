@@ -1,6 +1,6 @@
-//! Forms of amounts: times and sizes.
+//! Forms of amounts: times, sizes and counts.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::{Form, Found};
 
@@ -59,5 +59,78 @@ impl Form for Size {
             digits.parse::<u64>().ok()?.checked_mul(factor)
         })?;
         (1..=LARGEST).contains(&bytes).then(|| usize::try_from(bytes).ok().map(Self))?
+    }
+}
+
+/// From how many bytes on something is compressed, if at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Compression(pub(in crate::config) Option<usize>);
+
+impl Form for Compression {
+    const EXPECTED: &'static str = "a size such as 1024 or \"4KiB\", or false for no compression";
+    fn read(found: Found<'_>) -> Option<Self> {
+        if found.boolean() == Some(false) {
+            return Some(Self(None));
+        }
+        Size::read(found).map(|Size(bytes)| Self(Some(bytes)))
+    }
+}
+
+/// No count needs to be larger.
+const LARGEST_COUNT: u64 = 1_000_000_000;
+
+/// How many of something there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Count(pub(in crate::config) usize);
+
+impl Form for Count {
+    const EXPECTED: &'static str = "a number from 1 to 1000000000";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let count = found.integer().filter(|count| (1..=LARGEST_COUNT).contains(count))?;
+        usize::try_from(count).ok().map(Self)
+    }
+}
+
+/// How many of something there may be, if that is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Bound(pub(in crate::config) Option<NonZeroU32>);
+
+impl Bound {
+    /// The bound, or a number that nothing reaches.
+    pub(in crate::config) fn or_none(self) -> usize {
+        self.0
+            .map_or(usize::MAX, |bound| usize::try_from(bound.get()).unwrap_or(usize::MAX))
+    }
+}
+
+impl Form for Bound {
+    const EXPECTED: &'static str = "a number up to 1000000000, or 0 for no bound";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let count = found.integer().filter(|count| *count <= LARGEST_COUNT)?;
+        u32::try_from(count).ok().map(|count| Self(NonZeroU32::new(count)))
+    }
+}
+
+/// How many attachments a packet may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Attachments(pub(in crate::config) usize);
+
+impl Form for Attachments {
+    const EXPECTED: &'static str = "a number from 0 to 1000";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let count = found.integer().filter(|count| *count <= 1000)?;
+        usize::try_from(count).ok().map(Self)
+    }
+}
+
+/// How deep JSON may nest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Depth(pub(in crate::config) usize);
+
+impl Form for Depth {
+    const EXPECTED: &'static str = "a number from 1 to 127";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let depth = found.integer().filter(|depth| (1..=127).contains(depth))?;
+        usize::try_from(depth).ok().map(Self)
     }
 }

@@ -9,10 +9,10 @@ use std::fmt;
 
 use toml::de::DeValue;
 
-pub(super) use amounts::{Positive, Size};
+pub(super) use amounts::{Attachments, Bound, Compression, Count, Depth, Positive, Size};
 pub(super) use names::{ClusterName, CookieName, CookiePath, FilePath, HttpPath, Name, Secret};
-pub(super) use places::{Advertise, Endpoint, NatsUrls, Origins, RedisUrl};
-pub(super) use words::{AdapterKind, LogFilter, Transports};
+pub(super) use places::{Advertise, AllowedOrigins, Endpoint, NatsUrls, Networks, Origins, RedisUrl};
+pub(super) use words::{AdapterKind, LogFilter, ParserKind, Transports};
 
 /// A value as it was found, before it has a type.
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr};
 use url::Url;
 
 use super::{Form, Found};
+use crate::node;
 
 impl Form for SocketAddr {
     const EXPECTED: &'static str = "an IP address and a port such as \"0.0.0.0:3000\" or \"[::1]:3000\" (port 0: any free one)";
@@ -26,6 +27,37 @@ impl Form for Origins {
             .iter()
             .all(|text| origin(text))
             .then(|| Self(origins.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+/// Origins whose pages may open sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct AllowedOrigins(pub(in crate::config) node::Origins);
+
+impl Form for AllowedOrigins {
+    const EXPECTED: &'static str = "\"same-host\", \"any\", or a list of origins such as [\"https://example.com\"]";
+    fn read(found: Found<'_>) -> Option<Self> {
+        match found.text() {
+            Some("same-host") => Some(Self(node::Origins::SameHost)),
+            Some("any") => Some(Self(node::Origins::Any)),
+            _ => {
+                let Origins(list) = Origins::read(found)?;
+                let named = !list.is_empty() && list.iter().all(|origin| origin != "*");
+                named.then_some(Self(node::Origins::List(list)))
+            }
+        }
+    }
+}
+
+/// Networks of addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct Networks(pub(in crate::config) Vec<node::Network>);
+
+impl Form for Networks {
+    const EXPECTED: &'static str = "a list of addresses and networks such as [\"10.0.0.0/8\", \"192.0.2.7\"]";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let networks = found.list()?.into_iter().map(|text| text.parse().ok());
+        networks.collect::<Option<_>>().map(Self)
     }
 }
 

@@ -58,6 +58,17 @@ pub(in crate::config) enum AdapterKind {
 }
 
 words!(AdapterKind: "\"memory\", \"redis\" or \"nats\"" { Memory = "memory", Redis = "redis", Nats = "nats" });
+/// How packets are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::config) enum ParserKind {
+    /// As the stock client does without more ado.
+    #[default]
+    Json,
+    /// As `socket.io-msgpack-parser` does.
+    Msgpack,
+}
+
+words!(ParserKind: "\"json\" or \"msgpack\"" { Json = "json", Msgpack = "msgpack" });
 words!(LogFormat: "\"text\" or \"json\"" { Text = "text", Json = "json" });
 words!(WhenDeaf: "\"alone\", \"always\" or \"never\"" { Alone = "alone", Always = "always", Never = "never" });
 words!(SameSite: "\"strict\", \"lax\" or \"none\"" { Strict = "strict", Lax = "lax", None = "none" });

@@ -1,0 +1,81 @@
+//! How keys fit together.
+
+use super::tests::{file, mistake, mistakes};
+
+#[test]
+fn keys_that_contradict_each_other_are_mistakes() {
+    for (text, expected) in [
+        (
+            "cors.origins = [\"*\"]\norigins.allow = \"any\"\ncors.credentials = true",
+            "cors.credentials: credentials are not allowed together with the origin \"*\"",
+        ),
+        (
+            "internal.listen = \"0.0.0.0:3000\"",
+            "internal.listen: 0.0.0.0:3000 and server.listen = 0.0.0.0:3000 are one address",
+        ),
+        (
+            "cors.origins = [\"https://a.example\"]",
+            "cors.origins: pages of \"https://a.example\" may read answers and not open a session; expected it in origins.allow, too",
+        ),
+        (
+            "cors.origins = [\"https://a.example\", \"https://b.example\"]\norigins.allow = [\"https://a.example\"]",
+            "cors.origins: pages of \"https://b.example\" may read answers",
+        ),
+        (
+            "cors.origins = [\"*\"]",
+            "cors.origins: pages of \"*\" may read answers and not open a session; expected origins.allow = \"any\"",
+        ),
+        (
+            "engine.jsonp = true\nengine.transports = [\"websocket\"]",
+            "engine.jsonp: JSONP is a way of polling",
+        ),
+        (
+            "limits.sessions_per_address = 10\nlimits.sessions = 9",
+            "limits.sessions_per_address: 10 is never reached: limits.sessions = 9",
+        ),
+        (
+            "limits.connections_per_address = 200000",
+            "limits.connections_per_address: 200000 is never reached: limits.connections = 100000",
+        ),
+        (
+            "cluster.heartbeat = \"3s\"",
+            "cluster.heartbeat: suspect_after = 2.5s must be at least two heartbeats of 3s",
+        ),
+        (
+            "cluster.remove_after = \"1s\"",
+            "cluster.remove_after: remove_after = 1s must be above suspect_after = 2.5s",
+        ),
+        (
+            "adapter.nats.token = \"t\"\nadapter.nats.user = \"u\"",
+            "adapter.nats.token: expected one way to log in",
+        ),
+    ] {
+        let found = mistake(text);
+        assert!(found.starts_with(expected), "{found}");
+    }
+    assert_eq!(
+        mistakes(&file("internal.listen = \"127.0.0.1:0\"\nserver.listen = \"127.0.0.1:0\"")),
+        Vec::<String>::new(),
+        "any free port twice"
+    );
+    // A key that is broken is not blamed a second time.
+    assert_eq!(
+        mistakes(&file("cluster.heartbeat = \"soon\"\ncluster.suspect_after = \"500ms\"")).len(),
+        1
+    );
+}
+
+#[test]
+fn doubtful_combinations_are_notes() {
+    for (text, expected) in [
+        ("internal.listen = \"0.0.0.0:3001\"", "not on loopback"),
+        ("cluster.secret = \"short\"", "can be guessed"),
+        ("cookie.enabled = true\ncookie.same_site = \"none\"", "forces cookie.secure"),
+        ("cors.credentials = true", "no effect"),
+        ("engine.outbox_bytes = \"64KiB\"", "disconnect those who get them"),
+        ("adapter.kind = \"nats\"\nengine.max_http_buffer_size = \"1MiB\"", "max_payload"),
+    ] {
+        let notes = file(text).load().unwrap().notes;
+        assert!(notes.len() == 1 && notes[0].contains(expected), "{text} {notes:?}");
+    }
+}
