@@ -142,6 +142,7 @@ impl Node {
         adapter: Arc<dyn Adapter>,
         prepare: impl FnOnce(&Io) -> Result<(), RegisterError>,
     ) -> Result<RunningNode, StartError> {
+        options::check_node(&config)?;
         let Config {
             listen,
             internal_listen,

@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{BuildError, Builder, CookieConfig, CorsConfig, HttpCompression, Network, Origins, ServerConfig};
+use super::{BuildError, Builder, Config, CookieConfig, CorsConfig, HttpCompression, Network, Origins, ServerConfig};
 use crate::{engine::Transport, hub::Parser};
 
 /// No interval is longer: an instant that far away can still be told.
@@ -314,6 +314,28 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
     )
 }
 
+/// The same for what a node has around its server.
+pub(super) fn check_node(config: &Config) -> Result<(), BuildError> {
+    for (option, time) in [("header_timeout", config.header_timeout), ("send_timeout", config.send_timeout)] {
+        ensure(
+            !time.is_zero() && time <= LONGEST,
+            option,
+            time,
+            "a time above zero, at most a year",
+        )?;
+    }
+    for (option, time) in [("drain", config.drain), ("shutdown_grace", config.shutdown_grace)] {
+        ensure(time <= LONGEST, option, time, "a time of at most a year")?;
+    }
+    for (option, count) in [
+        ("max_connections", config.max_connections),
+        ("max_connections_per_address", config.max_connections_per_address),
+    ] {
+        ensure(count > 0, option, count, "a number above zero")?;
+    }
+    Ok(())
+}
+
 fn ensure(fits: bool, option: &'static str, found: impl fmt::Debug, expected: &'static str) -> Result<(), BuildError> {
     if fits {
         return Ok(());
@@ -371,6 +393,27 @@ mod tests {
         for (expected, outcome) in refused {
             let told = outcome.expect_err(expected);
             assert!(told.starts_with(expected), "{told}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_refused_by_the_same_measure() {
+        let told = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            check_node(&config).map_err(|error| error.to_string())
+        };
+        assert_eq!(told(|_| {}), Ok(()));
+        for (change, expected) in [
+            ((|c| c.header_timeout = Duration::ZERO) as fn(&mut Config), "header_timeout is 0ns"),
+            (|c| c.send_timeout = Duration::MAX, "send_timeout is "),
+            (|c| c.drain = Duration::MAX, "drain is "),
+            (|c| c.shutdown_grace = Duration::MAX, "shutdown_grace is "),
+            (|c| c.max_connections = 0, "max_connections is 0"),
+            (|c| c.max_connections_per_address = 0, "max_connections_per_address is 0"),
+        ] {
+            let told = told(change).expect_err(expected);
+            assert!(told.starts_with(expected), "{told}");
         }
     }
 

@@ -75,10 +75,15 @@ impl Drop for Running {
     }
 }
 
-/// The body of an answer to GET.
+/// The answer to GET.
 fn get(url: &str, path: &str) -> String {
+    get_with(url, path, "connection: close")
+}
+
+/// The answer to GET with these further headers.
+fn get_with(url: &str, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\n{headers}\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -162,6 +167,68 @@ fn a_node_prints_its_addresses_serves_and_stops_when_told() {
     let (code, log) = node.ended();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("shutting down"), "{log}");
+}
+
+const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
+
+/// A node on free ports, and where clients connect.
+fn serve(variables: &[(&str, &str)]) -> (Running, String) {
+    let mut node = Running::start(&["serve", "--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"], variables);
+    let public = node.line();
+    let url = public.strip_prefix("public ").unwrap_or_else(|| panic!("{public:?}"));
+    let url = url.to_owned();
+    assert!(node.line().starts_with("internal "));
+    (node, url)
+}
+
+#[test]
+fn pages_of_other_hosts_may_connect_only_where_they_are_named() {
+    let from = |url: &str, origin: &str| {
+        let answer = get_with(url, HANDSHAKE, &format!("origin: {origin}\r\nconnection: close"));
+        answer.starts_with("HTTP/1.1 200")
+    };
+    let (_node, url) = serve(&[]);
+    assert!(from(&url, "http://test") && from(&url, "https://test"), "the same host");
+    assert!(!from(&url, "https://evil.example") && !from(&url, "http://test.evil.example") && !from(&url, "null"));
+    assert!(get(&url, HANDSHAKE).contains("\"sid\""), "no page at all");
+
+    let (_node, url) = serve(&[
+        ("FANFARE_ORIGINS__ALLOW", "https://app.example"),
+        ("FANFARE_COOKIE__ENABLED", "true"),
+    ]);
+    assert!(from(&url, "https://app.example") && !from(&url, "https://evil.example"));
+    let cookie = "\r\nset-cookie: io=";
+    let answer = get(&url, HANDSHAKE);
+    assert!(
+        answer.contains(cookie) && answer.contains("; HttpOnly; SameSite=Lax\r\n"),
+        "{answer}"
+    );
+    let (_node, url) = serve(&[]);
+    assert!(!get(&url, HANDSHAKE).contains(cookie), "no cookie unless it is asked for");
+}
+
+#[tokio::test]
+async fn a_namespace_that_asks_for_a_token_lets_in_who_shows_it() {
+    let key = "a key that nobody can guess";
+    let namespaces = format!("[{{ name = \"/\", connect.token.keys = [\"{key}\"], rule = [{{ event = \"echo\", action = \"ack\" }}] }}]");
+    let (node, url) = serve(&[("FANFARE_NAMESPACE", &namespaces), ("FANFARE_LOG__LEVEL", "debug")]);
+    let (mut client, _) = WebSocket::open(url.strip_prefix("http://").unwrap().parse().unwrap()).await;
+    client.send(r#"40{"token":"another key that is as long"}"#).await;
+    assert_eq!(
+        client.text().await,
+        r#"44{"message":"the token is not valid","data":{"code":"token_invalid"}}"#
+    );
+    client.send(&format!(r#"40{{"token":"{key}"}}"#)).await;
+    assert!(client.text().await.starts_with(r#"40{"sid":"#));
+    client.send(r#"421["echo",1]"#).await;
+    assert_eq!(client.text().await, "431[1]");
+    node.signal("TERM");
+    let (code, log) = node.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(
+        log.contains("may not join") && !log.contains("that nobody can guess") && !log.contains("another key"),
+        "{log}"
+    );
 }
 
 #[test]
