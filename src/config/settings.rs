@@ -8,7 +8,7 @@ use super::{
     forms::{
         AdapterKind, Advertise, AllowedOrigins, Attachments, Bound, ClusterName, Compression, CookieName, CookiePath, Count, Depth,
         Endpoint, FilePath, Form, HttpPath, LogFilter, Name, NatsUrls, Networks, Origins, ParserKind, Positive, RedisUrl, Secret, Size,
-        Transports,
+        Tokens, Transports,
     },
     reader::Reader,
 };
@@ -223,6 +223,14 @@ settings! {
         origins: Origins = [];
         /// Whether pages may send cookies with their requests. Not together with "*".
         credentials: bool = false;
+        /// The methods that pages may use. Empty: GET, HEAD, PUT, PATCH, POST and DELETE.
+        methods: Tokens = [];
+        /// The headers that pages may send. Empty: those that they ask for.
+        allowed_headers: Tokens = [];
+        /// The headers of answers that pages may read, beside those that they always may.
+        exposed_headers: Tokens = [];
+        /// How long browsers may keep what they were told of all this. Zero: as long as they like.
+        max_age: Duration = "0s";
     }
 
     /// The affinity cookie, by which a balancer keeps a client on its node. Its value names the node, not the session.

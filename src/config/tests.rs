@@ -333,6 +333,8 @@ fn forms_refuse_what_would_fail_later() {
         ("limits.json_depth", "128"),
         ("limits.attachments", "1001"),
         ("limits.sessions", "\"many\""),
+        ("cors.methods", "[\"GET POST\"]"),
+        ("cors.allowed_headers", "[\"\"]"),
         ("cookie.name", "\"a b\""),
         ("cookie.path", "\"/;x\""),
         ("cluster.name", "\"a.b\""),

@@ -102,6 +102,10 @@ impl Config {
                     cors: node::CorsConfig {
                         origins: cors.origins.0,
                         credentials: cors.credentials,
+                        methods: cors.methods.0,
+                        allowed_headers: cors.allowed_headers.0,
+                        exposed_headers: cors.exposed_headers.0,
+                        max_age: Some(cors.max_age).filter(|age| !age.is_zero()),
                     },
                     cookie: cookie_config(cookie),
                     serve_client: server.serve_client,

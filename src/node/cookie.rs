@@ -68,7 +68,7 @@ impl Cookie {
 }
 
 fn set_cookie(config: &CookieConfig, tag: &str) -> Result<HeaderValue, BuildError> {
-    if config.name.is_empty() || !config.name.bytes().all(is_token) {
+    if !is_token(&config.name) {
         return Err(BuildError::Cookie("name"));
     }
     if !config.path.starts_with('/') || !config.path.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b';') {
@@ -91,8 +91,13 @@ fn set_cookie(config: &CookieConfig, tag: &str) -> Result<HeaderValue, BuildErro
     HeaderValue::try_from(text).map_err(|_| BuildError::Cookie("name"))
 }
 
+/// Whether a text is a `token` (RFC 9110, 5.6.2).
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
 /// A `token` character (RFC 9110, 5.6.2), of which cookie names are made.
-fn is_token(byte: u8) -> bool {
+fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

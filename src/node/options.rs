@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 ///     .ping_interval(Duration::from_secs(10))
 ///     .ping_timeout(Duration::from_secs(5))
 ///     .max_http_buffer_size(100_000)
-///     .cors(CorsConfig { origins: vec!["https://example.org".into()], credentials: true })
+///     .cors(CorsConfig { origins: vec!["https://example.org".into()], credentials: true, ..CorsConfig::default() })
 ///     .build()?;
 /// # server.close(Duration::ZERO).await;
 /// # Ok(())

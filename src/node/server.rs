@@ -110,6 +110,9 @@ pub enum BuildError {
     /// Browsers refuse credentials together with `*`.
     #[error("cors.credentials cannot be combined with the origin \"*\": name the origins")]
     CredentialsForAnyOrigin,
+    /// Not a name that can stand in a header.
+    #[error("cors.{0} has {1:?}; expected letters, digits and any of ! # $ % & ' * + - . ^ _ ` | ~")]
+    CorsList(&'static str, String),
     /// A cookie attribute has characters that a header cannot carry.
     #[error("cookie.{0} has characters that a Set-Cookie header cannot carry")]
     Cookie(&'static str),

@@ -106,7 +106,7 @@ async fn serve(State(transports): State<Arc<Transports>>, request: Request) -> R
     };
     let origin = request.headers().get(ORIGIN).cloned();
     let mut answer = match *request.method() {
-        Method::OPTIONS => Cors::preflight(request.headers()),
+        Method::OPTIONS => cors.preflight(request.headers()),
         _ => transports.answer(request).await,
     };
     cors.decorate(origin.as_ref(), answer.headers_mut());

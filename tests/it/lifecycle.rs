@@ -244,6 +244,7 @@ async fn a_configuration_that_contradicts_itself_is_refused_before_anything_runs
                 config.server.cors = CorsConfig {
                     origins: vec!["*".into()],
                     credentials: true,
+                    ..CorsConfig::default()
                 }
             },
             |error| matches!(error, BuildError::CredentialsForAnyOrigin),

@@ -96,6 +96,7 @@ async fn cors_answers_preflights_with_204_and_decorates_every_answer() {
     let cors = CorsConfig {
         origins: vec!["https://a.example".into()],
         credentials: true,
+        ..CorsConfig::default()
     };
     let node = start_with(|config| config.server.cors = cors).await;
     let asks = [

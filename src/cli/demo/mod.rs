@@ -87,7 +87,7 @@ async fn start(port: u16, adapter: &AdapterConfig, bus: &str) -> Result<Vec<Demo
     let mut config = ServerConfig {
         cors: CorsConfig {
             origins,
-            credentials: false,
+            ..CorsConfig::default()
         },
         ..ServerConfig::default()
     };

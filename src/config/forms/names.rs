@@ -84,6 +84,19 @@ impl Form for ClusterName {
     }
 }
 
+/// Names of headers or methods: tokens of RFC 9110.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct Tokens(pub(in crate::config) Vec<String>);
+
+impl Form for Tokens {
+    const EXPECTED: &'static str = "a list of names: letters, digits, and any of ! # $ % & ' * + - . ^ _ ` | ~";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let names = found.list()?;
+        let tokens = names.iter().all(|name| !name.is_empty() && name.chars().all(is_token));
+        tokens.then(|| Self(names.into_iter().map(str::to_owned).collect()))
+    }
+}
+
 /// The name of a cookie: a token of RFC 6265.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) struct CookieName(pub(in crate::config) String);
@@ -92,8 +105,7 @@ impl Form for CookieName {
     const EXPECTED: &'static str = "a cookie name: letters, digits, and any of ! # $ % & ' * + - . ^ _ ` | ~";
     fn read(found: Found<'_>) -> Option<Self> {
         let name = found.text()?;
-        let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-        (!name.is_empty() && name.len() <= 64 && name.chars().all(token)).then(|| Self(name.to_owned()))
+        (!name.is_empty() && name.len() <= 64 && name.chars().all(is_token)).then(|| Self(name.to_owned()))
     }
 }
 
@@ -108,4 +120,8 @@ impl Form for CookiePath {
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, ';' | ',');
         (path.starts_with('/') && path.chars().all(plain)).then(|| Self(path.to_owned()))
     }
+}
+
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
