@@ -25,6 +25,8 @@ mod garbage;
 mod hostile;
 // Clients of the msgpack parser; what the default parser does where the reference's stumbles.
 mod parsers;
+// More events than a client may send.
+mod limits;
 // Three nodes over one bus: a broadcast reaches every client of every node.
 mod broadcast;
 // Two clusters on one Redis, and on one NATS: their names keep them apart.
