@@ -1,5 +1,7 @@
 //! The objects that hold the places of attachments in JSON, and what they stand for.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use super::msgpack::reader::{Reader, Token};
@@ -23,8 +25,36 @@ pub(super) enum Original<'a> {
     Binary(&'a Bytes),
     /// A JavaScript `ArrayBuffer` or typed array, where the parser makes a difference.
     Buffer(&'a Bytes),
-    /// A value in msgpack: as it stands, and its first token.
+    /// A value in msgpack: as it stands, and what it is. Neither an array nor a map.
     Msgpack(&'a [u8], Token<'a>),
+}
+
+impl Original<'_> {
+    /// How many bytes a copy takes.
+    pub(super) const fn len(&self) -> usize {
+        match self {
+            Self::Binary(bytes) | Self::Buffer(bytes) => bytes.len(),
+            Self::Msgpack(raw, _) => raw.len(),
+        }
+    }
+}
+
+/// How much may be copied out of attachments. Placeholders of a peer may all name the same large one, but together they get no more
+/// than was sent.
+#[derive(Debug)]
+pub(super) struct Budget(Cell<usize>);
+
+impl Budget {
+    pub(super) fn of(attachments: &[Bytes]) -> Self {
+        Self(Cell::new(attachments.iter().map(Bytes::len).sum()))
+    }
+
+    /// Whether so many bytes may be copied; if so, they are counted.
+    pub(super) fn spend(&self, bytes: usize) -> bool {
+        let left = self.0.get().checked_sub(bytes);
+        self.0.set(left.unwrap_or_default());
+        left.is_some()
+    }
 }
 
 impl Placeholder {
@@ -35,8 +65,11 @@ impl Placeholder {
             (Some(place), _) => {
                 let rest = attachment.get(usize::try_from(place).ok()?..)?;
                 let mut reader = Reader::at(rest, 0);
-                let token = reader.whole().ok()?;
-                Some(Original::Msgpack(rest.get(..reader.position())?, token))
+                match reader.token().ok()? {
+                    // No parser puts these there, and to read them again for each placeholder would cost whatever a peer likes.
+                    Token::Array(_) | Token::Map(_) => None,
+                    token => Some(Original::Msgpack(rest.get(..reader.position())?, token)),
+                }
             }
             (None, Some(0)) => Some(Original::Buffer(attachment)),
             (None, _) => Some(Original::Binary(attachment)),

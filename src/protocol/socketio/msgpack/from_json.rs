@@ -11,7 +11,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqA
 use serde_json::Error;
 use smallvec::SmallVec;
 
-use crate::protocol::socketio::placeholder::{Original, Placeholder};
+use crate::protocol::socketio::placeholder::{Budget, Original, Placeholder};
 
 /// Writes a message.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ impl Writer {
         let value = Value {
             out: &mut self.out,
             attachments,
+            budget: &Budget::of(attachments),
         };
         value.deserialize(&mut deserializer)?;
         deserializer.end()
@@ -75,6 +76,7 @@ impl Writer {
 struct Value<'a> {
     out: &'a mut Vec<u8>,
     attachments: &'a [Bytes],
+    budget: &'a Budget,
 }
 
 /// What an object has to know of its members.
@@ -131,11 +133,11 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Written, A::Error> {
-        let Self { out, attachments } = self;
+        let Self { out, attachments, budget } = self;
         let start = out.len();
         out.push(0);
         let mut count = 0;
-        while elements.next_element_seed(Value { out, attachments })?.is_some() {
+        while elements.next_element_seed(Value { out, attachments, budget })?.is_some() {
             count += 1;
         }
         put_head(out, start, length(count)?, [0x90, 0xdc, 0xdd]);
@@ -143,19 +145,22 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Written, A::Error> {
-        let Self { out, attachments } = self;
+        let Self { out, attachments, budget } = self;
         let start = out.len();
         out.push(0);
         let mut count = 0;
         let mut placeholder = Placeholder::default();
         while let Some(key) = members.next_key_seed(Key { out })? {
-            let value = members.next_value_seed(Value { out, attachments })?;
+            let value = members.next_value_seed(Value { out, attachments, budget })?;
             note(&mut placeholder, key, value);
             count += 1;
         }
         match placeholder.original(attachments).filter(|_| placeholder.is_marked) {
             None => put_head(out, start, length(count)?, [0x80, 0xde, 0xdf]),
             Some(original) => {
+                if !budget.spend(original.len()) {
+                    return Err(A::Error::custom("attachments are named more often than they were sent"));
+                }
                 out.truncate(start);
                 put_original(out, original)?;
             }

@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a value with all that is in it; gives its first token.
-    pub(in crate::protocol::socketio) fn whole(&mut self) -> Result<Token<'a>, DecodeError> {
+    pub(super) fn whole(&mut self) -> Result<Token<'a>, DecodeError> {
         let first = self.token()?;
         let mut due = first.inside();
         while due > 0 {

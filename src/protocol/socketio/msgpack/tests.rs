@@ -311,6 +311,10 @@ fn more_values_than_attachments_are_gathered_in_one() {
     let read: Vec<Bytes> = payload.arg(0).unwrap();
     assert_eq!(read, (0..14).map(|number| Bytes::from(vec![number])).collect::<Vec<_>>());
 
+    let large = [&bytes("c600010000")[..], &[7; 65_536]].concat();
+    let (json, _) = to_json::canonical(&event(&large).into(), 12, &LIMITS).unwrap();
+    assert!(json.capacity() < 1000, "what is attached is not held twice");
+
     let dates = 1000;
     let message = event(&[bytes("dc03e8"), bytes("d7000000000000000001").repeat(dates)].concat());
     let payload = take(message.clone()).unwrap().into_payload();
@@ -448,6 +452,17 @@ fn what_comes_from_a_node_with_another_parser_or_a_broken_one_breaks_nothing() {
             Some("83ac5f706c616365686f6c646572c3a36e756d00a76d73677061636b09"),
         ),
         (r#"["e",{"_placeholder":true,"num":0,"msgpack":0}]"#, &attachments, Some("01")),
+        // An array in an attachment, an attachment named twice.
+        (
+            r#"["e",{"_placeholder":true,"num":0,"msgpack":0}]"#,
+            &[Bytes::from_static(&[0x90])],
+            Some("83ac5f706c616365686f6c646572c3a36e756d00a76d73677061636b00"),
+        ),
+        (
+            r#"["e",[{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]]"#,
+            &attachments,
+            None,
+        ),
         (r#"["e",1"#, &[], None),
         ("", &[], None),
         (r#"["e",1]]"#, &[], None),

@@ -75,7 +75,8 @@ impl<'a> Transcoder<'a> {
             reader: Reader::at(message, place),
             limits,
             form,
-            json: String::with_capacity(message.len()),
+            // Grows with what is read: most of a large message may be attachments.
+            json: String::with_capacity(message.len().min(512)),
             attachments: Attachments::new(),
             attached: 0,
             gathered: Vec::new(),

@@ -14,18 +14,42 @@ use serde_json::{Error, Map, Value};
 use super::date_text;
 use crate::protocol::socketio::{
     msgpack::reader::Token,
-    placeholder::{Original, Placeholder},
+    placeholder::{Budget, Original, Placeholder},
 };
 
 /// A value, and the attachments that placeholders in it name. Its nesting is bounded by the parser that made the value.
 pub(super) struct Attached<'a> {
     value: Value,
+    store: &'a Store<'a>,
+}
+
+/// The attachments of a packet.
+pub(super) struct Store<'a> {
     attachments: &'a [Bytes],
+    budget: Budget,
+}
+
+impl<'a> Store<'a> {
+    pub(super) fn new(attachments: &'a [Bytes]) -> Self {
+        Self {
+            attachments,
+            budget: Budget::of(attachments),
+        }
+    }
+
+    /// To be called before bytes are copied.
+    fn spend(&self, bytes: &[u8]) -> Result<(), Error> {
+        if self.budget.spend(bytes.len()) {
+            Ok(())
+        } else {
+            Err(Error::custom("illegal attachments: they are named more often than they were sent"))
+        }
+    }
 }
 
 impl<'a> Attached<'a> {
-    pub(super) const fn new(value: Value, attachments: &'a [Bytes]) -> Self {
-        Self { value, attachments }
+    pub(super) const fn new(value: Value, store: &'a Store<'a>) -> Self {
+        Self { value, store }
     }
 
     /// What the value stands for, where it is a placeholder.
@@ -43,7 +67,7 @@ impl<'a> Attached<'a> {
             extension: number("ext"),
             place: number("msgpack"),
         };
-        let original = placeholder.original(self.attachments);
+        let original = placeholder.original(self.store.attachments);
         original
             .map(|original| Some(Held::from(original)))
             .ok_or_else(|| Error::custom("illegal attachments: a placeholder names none"))
@@ -101,7 +125,10 @@ impl<'de> Deserializer<'de> for Attached<'_> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if let Some(held) = self.held()? {
             return match held {
-                Held::Bytes(bytes) => visitor.visit_byte_buf(bytes.to_vec()),
+                Held::Bytes(bytes) => {
+                    self.store.spend(bytes)?;
+                    visitor.visit_byte_buf(bytes.to_vec())
+                }
                 Held::Undefined => visitor.visit_unit(),
                 Held::Date(time) => match date_text(time) {
                     Some(text) => visitor.visit_string(text),
@@ -110,16 +137,16 @@ impl<'de> Deserializer<'de> for Attached<'_> {
                 Held::Float(number) => visitor.visit_f64(number),
             };
         }
-        let attachments = self.attachments;
+        let store = self.store;
         match self.value {
             Value::Array(elements) => {
-                let mut elements = SeqDeserializer::new(elements.into_iter().map(|value| Attached { value, attachments }));
+                let mut elements = SeqDeserializer::new(elements.into_iter().map(|value| Attached { value, store }));
                 let value = visitor.visit_seq(&mut elements)?;
                 elements.end()?;
                 Ok(value)
             }
             Value::Object(object) => {
-                let mut members = members(object, attachments);
+                let mut members = members(object, store);
                 let value = visitor.visit_map(&mut members)?;
                 members.end()?;
                 Ok(value)
@@ -139,7 +166,10 @@ impl<'de> Deserializer<'de> for Attached<'_> {
     /// A sequence of numbers, e.g. a plain `Vec<u8>`, can be read from an attachment too.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.held()? {
-            Some(Held::Bytes(bytes)) => visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())),
+            Some(Held::Bytes(bytes)) => {
+                self.store.spend(bytes)?;
+                visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied()))
+            }
             _ => self.deserialize_any(visitor),
         }
     }
@@ -155,7 +185,7 @@ impl<'de> Deserializer<'de> for Attached<'_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.value {
-            Value::Object(object) if object.len() == 1 => visitor.visit_enum(MapAccessDeserializer::new(members(object, self.attachments))),
+            Value::Object(object) if object.len() == 1 => visitor.visit_enum(MapAccessDeserializer::new(members(object, self.store))),
             value => value.deserialize_enum(name, variants, visitor),
         }
     }
@@ -172,10 +202,10 @@ impl<'de> Deserializer<'de> for Attached<'_> {
 
 type Members<'de, 'a> = MapDeserializer<'de, std::vec::IntoIter<(Key, Attached<'a>)>, Error>;
 
-fn members<'de>(object: Map<String, Value>, attachments: &[Bytes]) -> Members<'de, '_> {
+fn members<'de, 'a>(object: Map<String, Value>, store: &'a Store<'a>) -> Members<'de, 'a> {
     let members: Vec<_> = object
         .into_iter()
-        .map(|(key, value)| (Key(key), Attached { value, attachments }))
+        .map(|(key, value)| (Key(key), Attached { value, store }))
         // As in JavaScript's JSON: an undefined member is none.
         .filter(|(_, member)| !matches!(member.held(), Ok(Some(Held::Undefined))))
         .collect();

@@ -9,7 +9,11 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{EncodeError, Payload, attached::Attached, encode};
+use super::{
+    EncodeError, Payload,
+    attached::{Attached, Store},
+    encode,
+};
 use crate::protocol::socketio::json::{Elements, MAX_DEPTH, Rules};
 
 /// Why arguments are not what a handler asked for.
@@ -137,7 +141,7 @@ fn decode_one<'de, S: DeserializeSeed<'de>>(
     let decoded = match argument {
         None => return seed.deserialize(Missing { index }),
         Some(text) if attachments.is_empty() => seed.deserialize(&mut serde_json::Deserializer::from_str(text)),
-        Some(text) => serde_json::from_str(text).and_then(|value| seed.deserialize(Attached::new(value, attachments))),
+        Some(text) => serde_json::from_str(text).and_then(|value| seed.deserialize(Attached::new(value, &Store::new(attachments)))),
     };
     decoded.map_err(|error| ArgumentError::Mismatch {
         index,

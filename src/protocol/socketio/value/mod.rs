@@ -17,6 +17,8 @@
 //! What serde calls bytes ([`bytes::Bytes`], the types of `serde_bytes`), nested anywhere, becomes an attachment; its place in the JSON
 //! is held by `{"_placeholder":true,"num":0}`. A plain `Vec<u8>` is written as an array of numbers; it can read both. A
 //! `serde_json::Value` cannot hold bytes: decoding an argument with attachments into one fails.
+//! Placeholders may name an attachment twice, but of what they name no more bytes are copied than all attachments have: the rest is an
+//! error.
 //!
 //! A client with the msgpack parser can send what JSON lacks. `undefined` is read as a null, and as a member of an object it is missing;
 //! a `Date` is read as an integer (milliseconds since 1970) where the type asks for a number, and as text (RFC 3339, as `toISOString`

@@ -188,6 +188,34 @@ fn placeholder_that_names_nothing_is_an_error_and_not_a_panic() {
 }
 
 #[test]
+fn attachments_are_not_copied_more_often_than_they_were_sent() {
+    let one = r#"{"_placeholder":true,"num":0}"#;
+    let event = |list: &str, attachment: &'static [u8]| {
+        let attachments = Attachments::from_iter([Bytes::from_static(attachment)]);
+        Payload::from_parts(format!("[\"e\",[{list}]]").into(), attachments).unwrap()
+    };
+    assert_eq!(
+        event(one, &[7; 1000]).args::<Vec<Bytes>>(),
+        Ok(vec![Bytes::from_static(&[7; 1000])])
+    );
+    let many = [one; 10_000].join(",");
+    assert_eq!(
+        event(&many, &[]).args::<Vec<Bytes>>().unwrap().len(),
+        10_000,
+        "of nothing there is enough"
+    );
+    for refused in [
+        event(&many, &[7; 1000]).args::<Vec<Bytes>>().map(drop),
+        event(&many, &[7; 1000]).args::<Vec<Vec<u8>>>().map(drop),
+    ] {
+        let Err(ArgumentError::Mismatch { index: 0, message }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(message.contains("more often than they were sent"), "{message}");
+    }
+}
+
+#[test]
 fn values_that_would_close_clients_are_not_sent() {
     let fake = json!({"_placeholder": true, "num": 1});
     assert!(matches!(Payload::event("e", &(Bytes::new(), &fake)), Err(EncodeError::Placeholder)));
