@@ -3,7 +3,7 @@
 pub mod assembler;
 mod json;
 mod json_parser;
-mod msgpack;
+pub mod msgpack;
 mod packet;
 mod parser;
 mod placeholder;

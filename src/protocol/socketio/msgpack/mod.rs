@@ -43,7 +43,7 @@ use super::{Assembled, Attachments, DecodeError, Decoded, Encoded, Kind, Limits,
 use from_json::Writer;
 use reader::{Reader, Token};
 
-/// The parser of clients that were given `socket.io-msgpack-parser`.
+/// The parser of clients that were given `socket.io-msgpack-parser`: see the [module](self).
 ///
 /// ```
 /// use std::sync::Arc;
