@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     CloseReason, Config, Outgoing, Transport,
+    dialect::Dialect,
     flusher::Shared,
     id::{NodeTag, new_id},
     mailbox::{Line, Mailbox, Phase},
@@ -81,7 +82,7 @@ impl Handle {
     pub fn detached() -> (Handle, Tap) {
         let shared = Arc::new(Shared::new(Config::default(), 1));
         let id = new_id(NodeTag::random());
-        let mailbox = Mailbox::new(id.into_boxed_str(), shared, 0, None, Line::Tap);
+        let mailbox = Mailbox::new(id.into_boxed_str(), shared, 0, Line::Tap, Dialect::PLAIN, None);
         (Handle(mailbox.clone()), Tap(mailbox))
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Waker,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -11,12 +11,15 @@ use bytes::Bytes;
 use tokio::{net::TcpStream, sync::oneshot};
 
 use crate::protocol::engineio::{
+    Revision,
     handshake::{Flaw, Refusal},
     jsonp::Callback,
+    payload::Form,
 };
 
 use super::{
     CloseReason, Outgoing, Pushed,
+    dialect::Dialect,
     flusher::{self, Shared},
     outbox::{Batch, Limits, Outbox},
     polling::Answer,
@@ -34,6 +37,8 @@ pub(super) struct Mailbox {
     pub(super) shared: Arc<Shared>,
     /// Which flusher writes for this session.
     pub(super) flusher: usize,
+    /// How packets are encoded, over polling and on a WebSocket that opened the session.
+    pub(super) dialect: Dialect,
     /// The callback that payloads are handed to, where the client polls by JSONP.
     pub(super) callback: Option<Callback>,
     state: Mutex<State>,
@@ -51,6 +56,8 @@ pub(super) struct State {
     /// A POST is under way, from its head to its answer: the HTTP request has the receiver, and learns from it when the session ends.
     pub(super) posting: Option<oneshot::Sender<()>>,
     pub(super) mail: Option<Box<Mail>>,
+    /// The session has ended; one more poll is answered with a noop, and no error.
+    late_poll: bool,
 }
 
 /// Over what the outbox goes out, and who writes.
@@ -101,9 +108,9 @@ pub(super) struct Mail {
     /// The transport failed in the hands of a flusher.
     pub(super) broken: bool,
     /// A body that was posted.
-    pub(super) post: Option<Bytes>,
-    /// A WebSocket that wants to probe.
-    pub(super) probe: Option<Box<Wire>>,
+    pub(super) post: Option<(Bytes, Form)>,
+    /// A WebSocket that wants to probe, and how it wants its packets encoded.
+    pub(super) probe: Option<(Box<Wire>, Dialect)>,
 }
 
 /// What is to be done once the lock is released.
@@ -115,9 +122,17 @@ enum Rouse {
 }
 
 impl Mailbox {
-    pub(super) fn new(id: Box<str>, shared: Arc<Shared>, flusher: usize, callback: Option<Callback>, line: Line) -> Arc<Self> {
+    pub(super) fn new(
+        id: Box<str>,
+        shared: Arc<Shared>,
+        flusher: usize,
+        line: Line,
+        dialect: Dialect,
+        callback: Option<Callback>,
+    ) -> Arc<Self> {
         let state = State {
-            outbox: Outbox::default(),
+            // What waits for a poll is encoded when it is answered.
+            outbox: Outbox::new(if matches!(line, Line::Polling) { Dialect::PLAIN } else { dialect }),
             line,
             pen: Pen::Idle,
             phase: Phase::Open,
@@ -125,11 +140,13 @@ impl Mailbox {
             poll: None,
             posting: None,
             mail: None,
+            late_poll: false,
         };
         Arc::new(Self {
             id,
             shared,
             flusher,
+            dialect,
             callback,
             state: Mutex::new(state),
         })
@@ -181,7 +198,10 @@ impl Mailbox {
     pub(super) fn close(&self, reason: CloseReason, linger: Option<Duration>) {
         let mut state = self.lock();
         if state.phase != Phase::Open {
-            return;
+            // One that lingers for a late poll does so no longer.
+            let waker = std::mem::take(&mut state.late_poll).then(|| state.waker.take()).flatten();
+            drop(state);
+            return wake(waker);
         }
         state.phase = Phase::Closing;
         state.mail().close = Some((reason, linger));
@@ -205,6 +225,13 @@ impl Mailbox {
     /// Parks a poll. Answers whether another is parked already, which is a violation.
     pub(super) fn park(&self, answer: oneshot::Sender<Answer>) -> Result<bool, Refusal> {
         let mut state = self.lock();
+        if std::mem::take(&mut state.late_poll) {
+            let waker = state.waker.take();
+            drop(state);
+            wake(waker);
+            drop(answer.send(Answer::packets(&["6"], Form::of(self.dialect.revision))));
+            return Ok(false);
+        }
         state.check_polled()?;
         let overlaps = state.poll.is_some();
         let refused = if overlaps {
@@ -220,21 +247,25 @@ impl Mailbox {
         Ok(overlaps)
     }
 
-    /// Begins a POST. Answers whether another is under way already, which is a violation, as is `binary`.
-    pub(super) fn begin_post(&self, answer: oneshot::Sender<()>, binary: bool) -> Result<bool, Refusal> {
+    /// Begins a POST, and answers in which form its payload will be. Nothing if it is a violation: another is under way already, or
+    /// this one is `binary` where the revision knows no such payload.
+    pub(super) fn begin_post(&self, answer: oneshot::Sender<()>, binary: bool) -> Result<Option<Form>, Refusal> {
+        let form = match (self.dialect.revision, binary) {
+            (Revision::V3, true) => Some(Form::Binary),
+            (Revision::V4, true) => None,
+            (revision, false) => Some(Form::of(revision)),
+        };
         let mut state = self.lock();
         state.check_polled()?;
-        let overlaps = state.posting.is_some();
-        let mut waker = None;
-        if overlaps || binary {
+        if form.is_none() || state.posting.is_some() {
             state.mail().violation = true;
-            waker = state.waker.take();
+            let waker = state.waker.take();
+            drop(state);
+            wake(waker);
+            return Ok(None);
         }
-        let refused = if overlaps { Some(answer) } else { state.posting.replace(answer) };
-        drop(state);
-        wake(waker);
-        drop(refused);
-        Ok(overlaps)
+        state.posting = Some(answer);
+        Ok(form)
     }
 
     /// Ends a POST: the next one may begin. Hands out where its answer goes.
@@ -285,8 +316,9 @@ impl Mailbox {
     }
 
     /// The session's transport is a WebSocket from now on, over which what waits is sent. Hands out the poll that still waits.
-    pub(super) fn switch(this: &Arc<Self>, tcp: Option<Arc<TcpStream>>) -> Option<oneshot::Sender<Answer>> {
+    pub(super) fn switch(this: &Arc<Self>, tcp: Option<Arc<TcpStream>>, dialect: Dialect) -> Option<oneshot::Sender<Answer>> {
         let mut state = this.lock();
+        state.outbox.speak(dialect);
         state.line = tcp.map_or(Line::Boxed, Line::Tcp);
         let rouse = if state.outbox.is_empty() { Rouse::Nobody } else { state.rouse() };
         let poll = state.poll.take();
@@ -301,12 +333,26 @@ impl Mailbox {
         (!state.outbox.is_empty() || state.pen != Pen::Idle, state.poll.is_some())
     }
 
-    /// The session is over: nobody pushes, polls or asks any more. Hands out the poll that waits, and what is to be dropped; with that a
-    /// POST under way learns of it.
-    pub(super) fn end(&self) -> (Option<oneshot::Sender<Answer>>, impl Sized + use<>) {
+    /// The session is over: nobody pushes, polls or asks any more, but for the one poll that may be late. Hands out the poll that waits,
+    /// and what is to be dropped; with that a POST under way learns of it.
+    pub(super) fn end(&self, late_poll: bool) -> (Option<oneshot::Sender<Answer>>, impl Sized + use<>) {
         let mut state = self.lock();
         state.phase = Phase::Ended;
-        (state.poll.take(), (state.outbox.discard(), state.mail.take(), state.posting.take()))
+        let poll = state.poll.take();
+        state.late_poll = late_poll && poll.is_none();
+        (poll, (state.outbox.discard(), state.mail.take(), state.posting.take()))
+    }
+
+    /// Ends when the poll that may be late was answered.
+    pub(super) fn poll_late(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.late_poll {
+            return Poll::Ready(());
+        }
+        let before = state.waker.replace(cx.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
     }
 
     /// The connection is over, too. Hands out what is left of it, to be dropped.
@@ -317,7 +363,12 @@ impl Mailbox {
             Line::Tcp(_) => std::mem::replace(&mut state.line, Line::Boxed),
             Line::Polling | Line::Boxed | Line::Tap => Line::Tap,
         };
-        (std::mem::take(&mut state.outbox), line, state.mail.take(), state.waker.take())
+        (
+            std::mem::replace(&mut state.outbox, Outbox::new(Dialect::PLAIN)),
+            line,
+            state.mail.take(),
+            state.waker.take(),
+        )
     }
 
     /// Takes a batch to write, if writing is `turn`'s turn and something waits; and the plain connection to write it to, if it is one.

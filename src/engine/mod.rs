@@ -7,6 +7,7 @@ mod addresses;
 mod application;
 mod config;
 mod counters;
+mod dialect;
 mod driver;
 mod flusher;
 mod handle;

@@ -4,19 +4,21 @@ use std::{cell::RefCell, collections::VecDeque};
 
 use smallvec::SmallVec;
 
-use super::Outgoing;
+use super::{Outgoing, dialect::Dialect};
 
 /// Messages in the order in which they were pushed. Two stand inline, more in a ring that exists only while it is needed.
 ///
 /// Bounded by [`Limits`]; what is pushed beyond them is refused. What was taken to be written no longer counts until it is put back,
 /// so that the bound may be exceeded by one batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
     slots: [Option<Outgoing>; 2],
     ring: VecDeque<Outgoing>,
     bytes: usize,
     /// Bytes of the first message that have been written already.
     written: usize,
+    /// Of the frames that are counted and written.
+    dialect: Dialect,
 }
 
 /// How much an outbox takes.
@@ -33,14 +35,32 @@ pub(super) struct Limits {
 pub(super) struct Full(#[expect(dead_code, reason = "carries the message out of the lock, to be dropped there")] Outgoing);
 
 /// Messages on their way out, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
     pub(super) entries: SmallVec<[Outgoing; 16]>,
     /// Bytes of the first entry that have been written already.
     pub(super) written: usize,
+    dialect: Dialect,
 }
 
 impl Outbox {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            slots: [None, None],
+            ring: VecDeque::new(),
+            bytes: 0,
+            written: 0,
+            dialect,
+        }
+    }
+
+    /// What waits is to be written in that dialect from now on; nothing of it has been written yet.
+    pub(super) fn speak(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+        let waiting = self.slots.iter().flatten().chain(&self.ring);
+        self.bytes = waiting.map(|message| message.frames_in(dialect).len()).sum();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.slots[0].is_none()
     }
@@ -56,7 +76,7 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, message: Outgoing, limits: Limits) -> Result<(), Full> {
-        let bytes = self.bytes.saturating_add(message.frames().len());
+        let bytes = self.bytes.saturating_add(message.frames_in(self.dialect).len());
         if !self.is_empty() && (bytes > limits.bytes || self.len() >= limits.entries) {
             return Err(Full(message));
         }
@@ -78,12 +98,13 @@ impl Outbox {
         let mut batch = Batch {
             entries: SmallVec::new(),
             written: std::mem::take(&mut self.written),
+            dialect: self.dialect,
         };
         let mut taken = 0;
         while taken < bytes
             && let Some(message) = self.pop()
         {
-            taken += message.frames().len();
+            taken += message.frames_in(self.dialect).len();
             batch.entries.push(message);
         }
         self.bytes = self.bytes.saturating_sub(taken - batch.written.min(taken));
@@ -99,7 +120,11 @@ impl Outbox {
             return;
         }
         self.written = batch.written;
-        let bytes = batch.entries.iter().map(|message| message.frames().len()).sum::<usize>();
+        let bytes = batch
+            .entries
+            .iter()
+            .map(|message| message.frames_in(self.dialect).len())
+            .sum::<usize>();
         self.bytes += bytes.saturating_sub(batch.written);
         // The inline slots stand before the ring, so what they hold moves there first, the second before the first.
         for slot in self.slots.iter_mut().rev() {
@@ -118,7 +143,7 @@ impl Outbox {
     /// Drops everything but a message of which a part has been written: the peer must get the rest of it, or lose its place. What is
     /// dropped is returned, to be dropped where no lock is held.
     pub(super) fn discard(&mut self) -> Outbox {
-        let mut dropped = std::mem::take(self);
+        let mut dropped = std::mem::replace(self, Self::new(self.dialect));
         if dropped.written > 0 {
             let mut batch = dropped.take(1);
             batch.entries.truncate(1);
@@ -147,7 +172,7 @@ impl Batch {
         let mut skip = self.written;
         self.entries
             .iter()
-            .filter_map(move |message| message.frames().get(std::mem::take(&mut skip)..))
+            .filter_map(move |message| message.frames_in(self.dialect).get(std::mem::take(&mut skip)..))
     }
 
     /// Counts `bytes` more as written; answers how many application messages were completed.
@@ -156,7 +181,7 @@ impl Batch {
         let mut done = 0;
         let mut messages = 0;
         for message in &self.entries {
-            let length = message.frames().len();
+            let length = message.frames_in(self.dialect).len();
             if self.written < length {
                 break;
             }
@@ -204,14 +229,22 @@ mod pool {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::engineio::Revision;
 
     const LIMITS: Limits = Limits { bytes: 1000, entries: 8 };
 
     fn message(number: usize) -> Outgoing {
-        Outgoing::new(&[&number.to_string()], &[])
+        let attachments = vec![Bytes::from_static(b"attached"); number % 3 / 2];
+        Outgoing::new(&[&number.to_string()], &attachments)
+    }
+
+    fn dialect() -> impl Strategy<Value = Dialect> {
+        let revision = prop_oneof![Just(Revision::V3), Just(Revision::V4)];
+        (revision, any::<bool>()).prop_map(|(revision, base64)| Dialect { revision, base64 })
     }
 
     fn texts(batch: &Batch) -> Vec<&str> {
@@ -220,7 +253,7 @@ mod tests {
 
     #[test]
     fn one_message_of_any_size_may_wait() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(Dialect::PLAIN);
         assert!(outbox.push(Outgoing::new(&[&"x".repeat(5000)], &[]), LIMITS).is_ok());
         assert!(outbox.push(message(1), LIMITS).is_err());
         assert_eq!(outbox.take(1).entries.len(), 1);
@@ -229,14 +262,14 @@ mod tests {
 
     #[test]
     fn entries_are_bounded_too() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(Dialect::PLAIN);
         let taken = (0..20).filter(|number| outbox.push(message(*number), LIMITS).is_ok()).count();
         assert_eq!(taken, LIMITS.entries);
     }
 
     #[test]
     fn what_was_begun_survives_a_discard() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(Dialect::PLAIN);
         for number in 0..5 {
             outbox.push(message(number), LIMITS).unwrap();
         }
@@ -262,16 +295,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_leave_in_order_and_none_twice(steps in steps()) {
-            let mut outbox = Outbox::default();
+        fn bytes_leave_in_order_and_none_twice(before in 0..4_usize, steps in steps(), dialect in dialect()) {
             let (mut wire, mut expected, mut waiting) = (Vec::new(), Vec::new(), 0);
+            let mut outbox = Outbox::new(Dialect::PLAIN);
+            // What waits when a session is upgraded.
+            for number in 0..before {
+                let message = message(number);
+                expected.extend_from_slice(message.frames_in(dialect));
+                waiting += message.frames_in(dialect).len();
+                outbox.push(message, LIMITS).unwrap();
+            }
+            outbox.speak(dialect);
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Push => {
                         let message = message(number);
                         if outbox.push(message.clone(), LIMITS).is_ok() {
-                            expected.extend_from_slice(message.frames());
-                            waiting += message.frames().len();
+                            expected.extend_from_slice(message.frames_in(dialect));
+                            waiting += message.frames_in(dialect).len();
                         }
                     }
                     Step::Write(take, part) => {

@@ -9,14 +9,19 @@ use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::{SmallVec, smallvec};
 
 use crate::protocol::{
-    engineio::payload,
+    engineio::{
+        Revision, encode_base64,
+        payload::{self, Form},
+    },
     websocket::{self, Opcode},
 };
 
+use super::dialect::Dialect;
+
 /// One text message with its binary attachments, or a binary message alone, pushed, sent or dropped as one unit.
 ///
-/// The WebSocket form (all frames, one after the other) is made at once, in one allocation; the polling form is made when the first
-/// polling recipient asks for it. A clone is a reference count.
+/// The WebSocket form (all frames, one after the other) is made at once, in one allocation; the forms for polling and for clients of
+/// Engine.IO 3 are made when the first recipient asks for them. A clone is a reference count.
 #[derive(Debug, Clone)]
 pub struct Outgoing(Arc<Message>);
 
@@ -29,10 +34,23 @@ struct Message {
     packets: SmallVec<[Range<usize>; 2]>,
     /// The packets as a piece of a polling payload.
     polling: OnceLock<Bytes>,
+    /// The forms that few ask for.
+    rare: OnceLock<Box<Rare>>,
     /// An application's message, not a packet of the session's own.
     counts: bool,
     /// Whether an answer to a poll may be compressed for the sake of this message.
     compress: bool,
+}
+
+/// The forms of a message for clients of Engine.IO 3, and for those that take binary messages as text only.
+#[derive(Debug, Clone, Default)]
+struct Rare {
+    /// Frames of revision 3, in which a type stands before each attachment.
+    typed: OnceLock<Bytes>,
+    /// Frames with the attachments as text, by revision.
+    base64: [OnceLock<Bytes>; 2],
+    /// A piece of a payload of revision 3 in text form, and in binary form.
+    payload: [OnceLock<Bytes>; 2],
 }
 
 impl Outgoing {
@@ -59,6 +77,7 @@ impl Outgoing {
             frames: frames.freeze(),
             packets,
             polling: OnceLock::new(),
+            rare: OnceLock::new(),
             counts: true,
             compress: true,
         }))
@@ -75,6 +94,7 @@ impl Outgoing {
             frames: frames.freeze(),
             packets,
             polling: OnceLock::new(),
+            rare: OnceLock::new(),
             counts: true,
             compress: true,
         }))
@@ -98,6 +118,7 @@ impl Outgoing {
             frames: frames.freeze(),
             packets,
             polling: OnceLock::new(),
+            rare: OnceLock::new(),
             counts: false,
             compress: false,
         }))
@@ -112,6 +133,7 @@ impl Outgoing {
             frames: frames.freeze(),
             packets: SmallVec::new(),
             polling: OnceLock::new(),
+            rare: OnceLock::new(),
             counts: false,
             compress: false,
         }))
@@ -131,10 +153,42 @@ impl Outgoing {
         &self.0.frames
     }
 
+    /// The WebSocket form for a session of that dialect.
+    pub(super) fn frames_in(&self, dialect: Dialect) -> &Bytes {
+        // A text looks the same to everybody.
+        if dialect == Dialect::PLAIN || !self.has_attachments() {
+            return &self.0.frames;
+        }
+        let rare = self.0.rare.get_or_init(Box::default);
+        let form = match dialect {
+            Dialect {
+                base64: true,
+                revision: Revision::V3,
+            } => &rare.base64[0],
+            Dialect {
+                base64: true,
+                revision: Revision::V4,
+            } => &rare.base64[1],
+            Dialect { base64: false, .. } => &rare.typed,
+        };
+        form.get_or_init(|| self.encode_frames(dialect))
+    }
+
     /// The polling form: the packets joined by the record separator. Empty for a control frame.
     #[must_use]
     pub fn polling(&self) -> &Bytes {
-        self.0.polling.get_or_init(|| self.encode_polling())
+        self.payload(Form::Separated)
+    }
+
+    /// The packets as a piece of a payload of that form. Empty for a control frame.
+    pub(super) fn payload(&self, form: Form) -> &Bytes {
+        let rare = || self.0.rare.get_or_init(Box::default);
+        let piece = match form {
+            Form::Separated => &self.0.polling,
+            Form::Counted => &rare().payload[0],
+            Form::Binary => &rare().payload[1],
+        };
+        piece.get_or_init(|| self.encode_payload(form))
     }
 
     /// The text of the message, without the type of the packet; empty where there is none.
@@ -162,19 +216,46 @@ impl Outgoing {
         self.0.counts
     }
 
-    fn encode_polling(&self) -> Bytes {
-        let Message { frames, packets, .. } = &*self.0;
-        let Some((text, attachments)) = packets.split_first() else {
+    /// Whether something in it is binary.
+    pub(super) fn has_attachments(&self) -> bool {
+        self.0.packets.len() > 1
+    }
+
+    fn encode_frames(&self, dialect: Dialect) -> Bytes {
+        let mut frames = BytesMut::with_capacity(self.0.frames.len() + 2 * self.0.packets.len());
+        if let Some(text) = self.0.packets.first().filter(|text| !text.is_empty()) {
+            // Its frame stands at the head.
+            frames.put_slice(self.0.frames.get(..text.end).unwrap_or_default());
+        }
+        for attachment in self.attachments() {
+            if dialect.base64 {
+                let mut text = String::new();
+                encode_base64(&attachment, dialect.revision, &mut text);
+                put_header(&mut frames, Opcode::Text, text.len());
+                frames.put_slice(text.as_bytes());
+            } else {
+                put_header(&mut frames, Opcode::Binary, 1 + attachment.len());
+                frames.put_u8(4);
+                frames.put_slice(&attachment);
+            }
+        }
+        frames.freeze()
+    }
+
+    fn encode_payload(&self, form: Form) -> Bytes {
+        let Some(range) = self.0.packets.first() else {
             return Bytes::new();
         };
-        let text = frames.slice(text.clone());
-        if attachments.is_empty() {
+        let text = self.0.frames.slice(range.clone());
+        if form == Form::Separated && !self.has_attachments() {
             return text;
         }
-        let mut payload = String::with_capacity(frames.len() * 4 / 3 + 4 * attachments.len());
-        payload.push_str(std::str::from_utf8(&text).unwrap_or_default());
-        for range in attachments {
-            payload::push_binary(&mut payload, &frames.slice(range.clone()));
+        let mut payload = Vec::with_capacity(self.0.frames.len() * 4 / 3 + 16 * self.0.packets.len());
+        if !text.is_empty() {
+            payload::push_text(&mut payload, std::str::from_utf8(&text).unwrap_or_default(), form);
+        }
+        for attachment in self.attachments() {
+            payload::push_binary(&mut payload, &attachment, form);
         }
         payload.into()
     }
@@ -206,6 +287,52 @@ mod tests {
         assert_eq!(&message.polling()[..], b"bAQIDBA==");
         assert_eq!(message.text(), "");
         assert_eq!(message.attachments().collect::<Vec<_>>(), [Bytes::from_static(&[1, 2, 3, 4])]);
+    }
+
+    #[test]
+    fn each_dialect_has_its_own_attachments() {
+        let message = Outgoing::new(&["51-", "[\"e\"]"], &[Bytes::from_static(&[1, 2, 3, 4])]);
+        let alone = Outgoing::binary(&[1, 2, 3, 4]);
+        let text = &b"\x81\x09451-[\"e\"]"[..];
+        for (revision, base64, attachment) in [
+            (Revision::V4, false, &b"\x82\x04\x01\x02\x03\x04"[..]),
+            (Revision::V4, true, b"\x81\x09bAQIDBA=="),
+            (Revision::V3, false, b"\x82\x05\x04\x01\x02\x03\x04"),
+            (Revision::V3, true, b"\x81\x0ab4AQIDBA=="),
+        ] {
+            let dialect = Dialect { revision, base64 };
+            assert_eq!(message.frames_in(dialect), &[text, attachment].concat(), "{dialect:?}");
+            assert_eq!(alone.frames_in(dialect), attachment, "{dialect:?}");
+        }
+        for (form, both, attachment) in [
+            (Form::Separated, &b"451-[\"e\"]\x1ebAQIDBA=="[..], &b"bAQIDBA=="[..]),
+            (Form::Counted, b"9:451-[\"e\"]10:b4AQIDBA==", b"10:b4AQIDBA=="),
+            (
+                Form::Binary,
+                b"\0\x09\xff451-[\"e\"]\x01\x05\xff\x04\x01\x02\x03\x04",
+                b"\x01\x05\xff\x04\x01\x02\x03\x04",
+            ),
+        ] {
+            assert_eq!(message.payload(form), both, "{form:?}");
+            assert_eq!(alone.payload(form), attachment, "{form:?}");
+        }
+    }
+
+    #[test]
+    fn forms_are_made_once_and_a_text_is_the_same_to_all() {
+        let dialect = Dialect {
+            revision: Revision::V3,
+            base64: false,
+        };
+        let message = Outgoing::new(&["51-[\"e\"]"], &[Bytes::from_static(&[1])]);
+        assert_eq!(message.frames_in(dialect).as_ptr(), message.clone().frames_in(dialect).as_ptr());
+        assert_eq!(
+            message.payload(Form::Binary).as_ptr(),
+            message.clone().payload(Form::Binary).as_ptr()
+        );
+        let text = Outgoing::new(&["2[\"e\"]"], &[]);
+        assert_eq!(text.frames_in(dialect).as_ptr(), text.frames().as_ptr());
+        assert_eq!(text.payload(Form::Counted), "7:42[\"e\"]");
     }
 
     #[test]

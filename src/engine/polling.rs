@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use crate::protocol::engineio::{
     handshake::Refusal,
     jsonp::{self, Callback},
-    payload,
+    payload::{self, Form},
 };
 
-use super::{Handle, NoRoom, Outgoing};
+use super::{Handle, NoRoom, Outgoing, dialect::Dialect};
 
 /// When a client that found the node shutting down may come back, in seconds: it finds another node, or waits for this one's successor.
 const RETRY_AFTER: u16 = 1;
@@ -44,6 +44,7 @@ pub struct Reply {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) body: Bytes,
+    form: Form,
     /// Whether one of its messages allows compression.
     pub(super) compress: bool,
 }
@@ -91,10 +92,12 @@ impl Reply {
     }
 
     /// The answer to a poll; a script where there is a callback.
-    pub(super) fn payload(Answer { body, compress }: Answer, callback: Option<&Callback>) -> Self {
-        let (content_type, body) = match callback {
-            None => ("text/plain; charset=UTF-8", body),
-            Some(callback) => (
+    pub(super) fn payload(Answer { body, form, compress }: Answer, callback: Option<&Callback>) -> Self {
+        let (content_type, body) = match (callback, form) {
+            (None, Form::Separated | Form::Counted) => ("text/plain; charset=UTF-8", body),
+            (None, Form::Binary) => ("application/octet-stream", body),
+            // Its session has everything as text.
+            (Some(callback), _) => (
                 "text/javascript; charset=UTF-8",
                 callback.script(&String::from_utf8_lossy(&body)).into(),
             ),
@@ -125,25 +128,29 @@ impl Reply {
 
 impl Answer {
     /// The payload of these messages.
-    pub(super) fn of(messages: &[Outgoing]) -> Self {
-        let length = messages.iter().map(|message| message.polling().len() + 1).sum();
+    pub(super) fn of(messages: &[Outgoing], dialect: Dialect) -> Self {
+        let form = dialect.form(messages);
+        let length = messages.iter().map(|message| message.payload(form).len() + 1).sum();
         let mut body = Vec::with_capacity(length);
         for message in messages {
-            if !body.is_empty() {
-                body.push(payload::SEPARATOR as u8);
-            }
-            body.extend_from_slice(message.polling());
+            payload::append(&mut body, message.payload(form), form);
         }
         Self {
             body: body.into(),
+            form,
             compress: messages.iter().any(Outgoing::may_be_compressed),
         }
     }
 
-    /// One packet of the session's own.
-    pub(super) fn packet(packet: &'static str) -> Self {
+    /// The payload of packets of the session's own.
+    pub(super) fn packets(packets: &[&str], form: Form) -> Self {
+        let mut body = Vec::new();
+        for packet in packets {
+            payload::push_text(&mut body, packet, form);
+        }
         Self {
-            body: Bytes::from_static(packet.as_bytes()),
+            body: body.into(),
+            form,
             compress: false,
         }
     }
@@ -208,6 +215,7 @@ impl fmt::Debug for Poll {
 #[must_use]
 pub struct Post {
     handle: Handle,
+    form: Form,
     /// Ends with the body taken, or without a value with the session.
     taken: oneshot::Receiver<()>,
     /// Nothing is owed to the session any more.
@@ -215,16 +223,16 @@ pub struct Post {
 }
 
 impl Post {
-    /// Begins a POST. The inner error is the answer to one that overlaps another or is binary, which ends the session.
+    /// Begins a POST. The inner error is the answer to one that overlaps another, or is binary in revision 4, which ends the session.
     pub(super) fn begin(handle: &Handle, content_type: Option<&str>) -> Result<Result<Self, Reply>, Refusal> {
         let binary = content_type == Some("application/octet-stream");
         let (answer, taken) = oneshot::channel();
-        let overlaps = handle.0.begin_post(answer, binary)?;
-        if overlaps || binary {
+        let Some(form) = handle.0.begin_post(answer, binary)? else {
             return Ok(Err(Reply::empty(400)));
-        }
+        };
         Ok(Ok(Self {
             handle: handle.clone(),
+            form,
             taken,
             done: false,
         }))
@@ -271,7 +279,7 @@ impl Post {
             }
         };
         self.done = true;
-        self.handle.0.post(|mail| mail.post = Some(payload));
+        self.handle.0.post(|mail| mail.post = Some((payload, self.form)));
         // Without an answer the session has ended before it took everything.
         match (&mut self.taken).await {
             Ok(()) => Reply::posted(self.callback()),

@@ -22,6 +22,7 @@ use crate::protocol::engineio::{
 use super::{
     Application, Arrival, CloseReason, Config, Counters, Handle, Handshake, Io, Outgoing, Reply, Transport,
     addresses::{Addresses, Crowded, Place},
+    dialect::Dialect,
     driver::{Driver, now},
     flusher::{Shared, gather},
     id::{NodeTag, new_id},
@@ -93,7 +94,7 @@ pub enum Routed {
 pub struct Admission {
     engine: Arc<Engine>,
     transport: Transport,
-    revision: Revision,
+    dialect: Dialect,
     callback: Option<Callback>,
 }
 
@@ -130,7 +131,11 @@ pub enum Upgrade {
 /// A WebSocket on its way to a session.
 #[derive(Debug)]
 #[must_use]
-pub struct Candidate(Handle);
+pub struct Candidate {
+    session: Handle,
+    /// How it wants its packets encoded.
+    dialect: Dialect,
+}
 
 impl Engine {
     /// An engine and its flushers. `tag` is the head of every session id.
@@ -226,7 +231,11 @@ impl Engine {
         Ok(Routed::Open(Admission {
             engine: self.clone(),
             transport,
-            revision: query.revision,
+            dialect: Dialect {
+                // There are no bytes in a script.
+                base64: query.base64 || callback.is_some(),
+                ..dialect(&query)
+            },
             callback,
         }))
     }
@@ -244,14 +253,18 @@ impl Engine {
         }
         if let Some(sid) = &query.sid {
             // Whether it may probe is the session's to say when it has the connection: one that cannot is answered 101, then closed.
-            let handle = self.registry.get(sid).ok_or(Refusal::UnknownSession)?;
-            return Ok(Upgrade::Probe(Candidate(handle)));
+            let session = self.registry.get(sid).ok_or(Refusal::UnknownSession)?;
+            let dialect = Dialect {
+                base64: query.base64,
+                ..session.0.dialect
+            };
+            return Ok(Upgrade::Probe(Candidate { session, dialect }));
         }
         self.check_revision(query.revision)?;
         Ok(Upgrade::Open(Admission {
             engine: self.clone(),
             transport,
-            revision: query.revision,
+            dialect: dialect(&query),
             callback: None,
         }))
     }
@@ -357,9 +370,9 @@ impl Admitted {
     /// Opens a session over polling. The answer is its first packets, or 503 if the last room was taken meanwhile.
     #[must_use]
     pub fn open_polling(self) -> Reply {
-        let callback = self.admission.callback.clone();
+        let (dialect, callback) = (self.admission.dialect, self.admission.callback.clone());
         match self.open(None) {
-            Ok(first) => Reply::payload(Answer::of(&first), callback.as_ref()),
+            Ok(first) => Reply::payload(Answer::of(&first, dialect), callback.as_ref()),
             Err(no_room) => Reply::no_room(no_room),
         }
     }
@@ -379,7 +392,7 @@ impl Admitted {
                 Admission {
                     engine,
                     transport,
-                    revision,
+                    dialect,
                     callback,
                 },
             arrival,
@@ -400,7 +413,14 @@ impl Admitted {
             Some(wire) => wire.tcp().map_or(Line::Boxed, |stream| Line::Tcp(stream.clone())),
         };
         let flusher = engine.next.fetch_add(1, Ordering::Relaxed) % engine.shared.flushers().max(1);
-        let handle = Handle(Mailbox::new(id.as_str().into(), engine.shared.clone(), flusher, callback, line));
+        let handle = Handle(Mailbox::new(
+            id.as_str().into(),
+            engine.shared.clone(),
+            flusher,
+            line,
+            dialect,
+            callback,
+        ));
         engine
             .registry
             .insert(handle.clone())
@@ -422,14 +442,13 @@ impl Admitted {
                 Mailbox::push_own(&handle.0, packet.clone());
             }
         }
-        let handshake = Arc::new(Handshake::new(&id, transport, revision, arrival));
+        let handshake = Arc::new(Handshake::new(&id, transport, dialect.revision, arrival));
         let connection = engine.application.opened(&handle, &handshake);
-        let session = Session::new(Timing::from(&engine.shared.config), transport, now());
+        let session = Session::new(Timing::from(&engine.shared.config), dialect.revision, transport, now());
         let driver = Driver::new(handle.0, session, connection, wire);
-        let (registry, shared) = (engine.registry.clone(), engine.shared.clone());
-        engine.drivers.spawn(driver.run(move |mailbox, reason| {
+        let registry = engine.registry.clone();
+        engine.drivers.spawn(driver.run(move |mailbox| {
             registry.remove(&mailbox.id);
-            shared.counters.count_closed(reason);
             drop(place);
         }));
         Ok(first)
@@ -450,22 +469,31 @@ impl NoRoom {
 impl Candidate {
     /// The session that is to be upgraded.
     #[must_use]
-    pub fn session(&self) -> &Handle {
-        &self.0
+    pub const fn session(&self) -> &Handle {
+        &self.session
     }
 
     /// Hands the session its WebSocket, which was answered 101. `read` is what was read of the connection beyond the request. While
     /// another candidate probes, or when the session has a WebSocket already, the connection is closed and the session goes on.
     pub fn probe(self, io: Io, read: &[u8]) {
-        let wire = Wire::new(io, read, self.0.0.shared.config.max_http_buffer_size);
-        let mut wire = Some(Box::new(wire));
-        self.0.0.post(|mail| {
+        let mailbox = &self.session.0;
+        let wire = Wire::new(io, read, mailbox.shared.config.max_http_buffer_size);
+        let mut probe = Some((Box::new(wire), self.dialect));
+        mailbox.post(|mail| {
             if mail.probe.is_none() {
-                mail.probe = wire.take();
+                mail.probe = probe.take();
             }
         });
         // One too many is dropped here, not under the lock.
-        drop(wire);
+        drop(probe);
+    }
+}
+
+/// How the client of a session that is opened by this request wants its packets encoded.
+fn dialect(query: &Query<'_>) -> Dialect {
+    Dialect {
+        revision: query.revision,
+        base64: query.base64,
     }
 }
 

@@ -8,17 +8,15 @@ use std::{
 use tokio::time::Sleep;
 
 use super::{
-    super::{Outgoing, Transport, mailbox::Mailbox, polling::Answer, scratch, session::End},
+    super::{Outgoing, Transport, mailbox::Mailbox, scratch, session::End},
     Driver, Peer, UNITS, now,
 };
 
 impl Driver {
     /// Cuts the session off from the world: what waits of others is answered, what cannot be sent any more is dropped.
     pub(super) fn leave(&mut self, end: End) {
-        let (poll, dropped) = self.mailbox.end();
-        if let Some(poll) = poll {
-            drop(poll.send(Answer::packet(end.poll)));
-        }
+        let (poll, dropped) = self.mailbox.end(end.late_poll);
+        self.release(poll, end.poll);
         drop(dropped);
         self.probe = None;
         self.post = None;

@@ -9,10 +9,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Sleep, sleep_until},
+};
 
 use crate::protocol::{
-    engineio::{Packet, decode_text, payload},
+    engineio::{
+        decode_binary, decode_text,
+        payload::{self, Form},
+    },
     websocket::{Message, Opcode},
 };
 
@@ -22,7 +28,7 @@ use super::{
     mailbox::{Mail, Mailbox, Pen},
     polling::Answer,
     scratch,
-    session::{End, Session, Step},
+    session::{End, Heard, Session, Step},
     websocket::Wire,
 };
 
@@ -38,7 +44,11 @@ const UNITS: usize = 64;
 /// Bytes that one answer to a poll takes from the outbox.
 const POLL_BYTES: usize = 256 << 10;
 
+/// How long after the `1` of a polling client a poll may come that it sent at the same moment, on another connection.
+const LATE_POLL: Duration = Duration::from_secs(1);
+
 static PING: LazyLock<Outgoing> = LazyLock::new(|| Outgoing::packet("2"));
+static PONG: LazyLock<Outgoing> = LazyLock::new(|| Outgoing::packet("3"));
 static PROBE_PONG: LazyLock<Outgoing> = LazyLock::new(|| Outgoing::packet("3probe"));
 
 /// The driver of one session.
@@ -57,19 +67,28 @@ pub(super) struct Driver {
 }
 
 /// Takes the session off the books when its driver ends, even by a panic of the application.
-struct Leaving<F: FnOnce(&Mailbox, CloseReason)> {
+struct Leaving<F: FnOnce(&Mailbox)> {
     mailbox: Arc<Mailbox>,
-    ended: Option<F>,
-    reason: CloseReason,
+    gone: Option<F>,
+    counted: bool,
 }
 
-impl<F: FnOnce(&Mailbox, CloseReason)> Drop for Leaving<F> {
+impl<F: FnOnce(&Mailbox)> Leaving<F> {
+    fn count(&mut self, reason: CloseReason) {
+        if !std::mem::replace(&mut self.counted, true) {
+            self.mailbox.shared.counters.count_closed(reason);
+        }
+    }
+}
+
+impl<F: FnOnce(&Mailbox)> Drop for Leaving<F> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            drop((self.mailbox.end(), self.mailbox.let_go()));
+            drop((self.mailbox.end(false), self.mailbox.let_go()));
         }
-        if let Some(ended) = self.ended.take() {
-            ended(&self.mailbox, self.reason);
+        self.count(CloseReason::TransportError);
+        if let Some(gone) = self.gone.take() {
+            gone(&self.mailbox);
         }
     }
 }
@@ -87,6 +106,7 @@ enum Peer {
 /// A posted payload of which a part has not been handed to the application yet.
 struct Post {
     body: Bytes,
+    form: Form,
     /// Where the next packet begins.
     position: usize,
 }
@@ -117,21 +137,25 @@ impl Driver {
         }
     }
 
-    /// Runs the session to its end. `ended` is called when nothing can reach the session any more; the connection may linger after it.
-    pub(super) async fn run(mut self, ended: impl FnOnce(&Mailbox, CloseReason)) {
+    /// Runs the session to its end. `gone` is called when nothing can reach the session any more; the connection may linger after it.
+    pub(super) async fn run(mut self, gone: impl FnOnce(&Mailbox)) {
         let mut leaving = Leaving {
             mailbox: self.mailbox.clone(),
-            ended: Some(ended),
-            reason: CloseReason::TransportError,
+            gone: Some(gone),
+            counted: false,
         };
         let end = {
             let mut sleep = pin!(sleep_until(tokio::time::Instant::now()));
             poll_fn(|cx| gather(|| self.poll(cx, sleep.as_mut()))).await
         };
         self.leave(end);
-        leaving.reason = end.reason;
-        drop(leaving);
+        leaving.count(end.reason);
         self.connection.closed(end.reason);
+        if end.late_poll {
+            // Whether it came or not: the session is over.
+            tokio::time::timeout(LATE_POLL, poll_fn(|cx| self.mailbox.poll_late(cx))).await.ok();
+        }
+        drop(leaving);
         let mut parted = !end.reset;
         if parted && self.wire.is_some() && self.peer != Peer::Gone {
             let mut sleep = pin!(tokio::time::sleep(self.mailbox.shared.config.farewell_timeout));
@@ -206,12 +230,12 @@ impl Driver {
         if let Some((reason, linger)) = close {
             self.session.close(reason, linger, now);
         }
-        if let Some(body) = post {
-            self.post = Some(Box::new(Post { body, position: 0 }));
+        if let Some((body, form)) = post {
+            self.post = Some(Box::new(Post { body, form, position: 0 }));
         }
         match probe {
-            Some(wire) if self.session.probe_opened(now) => self.probe = Some(Box::new(Probe::new(*wire))),
-            Some(wire) => Probe::new(*wire).decline(cx),
+            Some((wire, dialect)) if self.session.probe_opened(now) => self.probe = Some(Box::new(Probe::new(*wire, dialect))),
+            Some((wire, dialect)) => Probe::new(*wire, dialect).decline(cx),
             None => {}
         }
     }
@@ -229,23 +253,20 @@ impl Driver {
         if !session.is_reading() {
             return false;
         }
-        let mut packets = payload::decode(post.body.get(post.position..).unwrap_or_default());
+        let mut packets = payload::decode(post.body.get(post.position..).unwrap_or_default(), post.form);
         let mut finished = true;
         while session.ended().is_none() {
             if *budget == 0 || !session.is_reading() {
-                finished = false;
+                finished = packets.rest().is_none();
                 break;
             }
             let Some(packet) = packets.next() else { break };
             *budget -= 1;
-            post.position += length_in_payload(post.body.get(post.position..).unwrap_or_default());
-            if let Some(message) = session.received(packet, now) {
-                deliver(message, session, connection.as_mut(), mailbox, now);
-            }
-            if post.position > post.body.len() {
-                break;
+            if let Some(heard) = session.received(packet, now) {
+                deliver(heard, session, connection.as_mut(), mailbox, now);
             }
         }
+        post.position = post.body.len() - packets.rest().map_or(0, <[u8]>::len);
         if finished {
             *slot = None;
             if let Some(answer) = mailbox.end_post() {
@@ -327,8 +348,8 @@ impl Driver {
             *budget -= 1;
             let Some(message) = message else { continue };
             let packet = match message {
-                Message::Text(text) => decode_text(text),
-                Message::Binary(bytes) => Ok(Packet::Binary(Bytes::copy_from_slice(bytes))),
+                Message::Text(text) => decode_text(text, mailbox.dialect.revision),
+                Message::Binary(bytes) => decode_binary(bytes, mailbox.dialect.revision),
                 Message::Ping(payload) => {
                     Mailbox::push_own(mailbox, Outgoing::control(Opcode::Pong, payload));
                     continue;
@@ -340,8 +361,8 @@ impl Driver {
                     return Decoded::All;
                 }
             };
-            if let Some(message) = session.received(packet, now) {
-                deliver(message, session, connection.as_mut(), mailbox, now);
+            if let Some(heard) = session.received(packet, now) {
+                deliver(heard, session, connection.as_mut(), mailbox, now);
             }
         }
         // Lets go of the buffer of a message that came in parts.
@@ -405,9 +426,8 @@ impl Driver {
                 Some(Step::Ping) => Mailbox::push_own(&self.mailbox, PING.clone()),
                 Some(Step::AnswerMessages) => self.answer_poll(),
                 Some(Step::AnswerNoop) => {
-                    if let Some(poll) = self.mailbox.lock().poll.take() {
-                        drop(poll.send(Answer::packet("6")));
-                    }
+                    let poll = self.mailbox.lock().poll.take();
+                    self.release(poll, &["6"]);
                 }
                 Some(Step::CloseProbe) => self.probe = None,
             }
@@ -421,13 +441,21 @@ impl Driver {
             let Some(poll) = state.poll.take() else { return };
             (poll, state.outbox.take(POLL_BYTES))
         };
-        let answer = Answer::of(&batch.entries);
+        let answer = Answer::of(&batch.entries, self.mailbox.dialect);
         let counters = &self.mailbox.shared.counters;
         counters.bytes_out.add(answer.body.len() as u64);
         counters.messages_out.add(batch.advance(usize::MAX) as u64);
         if poll.send(answer).is_err() {
             // The request was given up in this very moment, and what it was to carry is lost.
             self.session.violated(None);
+        }
+    }
+
+    /// Answers a poll, if there is one, with packets of the session's own.
+    fn release(&self, poll: Option<oneshot::Sender<Answer>>, packets: &[&str]) {
+        if let Some(poll) = poll {
+            // If the request was given up in this very moment, nothing is lost.
+            drop(poll.send(Answer::packets(packets, Form::of(self.mailbox.dialect.revision))));
         }
     }
 
@@ -449,7 +477,11 @@ impl Driver {
     }
 }
 
-fn deliver(message: Incoming<'_>, session: &mut Session, connection: &mut dyn Connection, mailbox: &Arc<Mailbox>, now: Instant) {
+fn deliver(heard: Heard<'_>, session: &mut Session, connection: &mut dyn Connection, mailbox: &Arc<Mailbox>, now: Instant) {
+    let message = match heard {
+        Heard::Message(message) => message,
+        Heard::Ping => return Mailbox::push_own(mailbox, PONG.clone()),
+    };
     let counters = &mailbox.shared.counters;
     counters.messages_in.increment();
     counters.bytes_in.add(match &message {
@@ -470,19 +502,10 @@ fn apply(flow: Flow, session: &mut Session, mailbox: &Mailbox, now: Instant) {
     }
 }
 
-/// The bytes of the first packet of a payload, with the separator behind it (also where the payload ends instead).
-fn length_in_payload(payload: &[u8]) -> usize {
-    payload
-        .iter()
-        .position(|byte| *byte == payload::SEPARATOR as u8)
-        .unwrap_or(payload.len())
-        + 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Config, Handle, Transport, session::Timing};
+    use crate::engine::{Config, Handle, Revision, Transport, session::Timing};
 
     #[derive(Debug)]
     struct Deaf;
@@ -504,9 +527,9 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         let mailbox = Handle::detached().0.0;
-        let session = Session::new(Timing::from(&Config::default()), Transport::Polling, Instant::now());
+        let session = Session::new(Timing::from(&Config::default()), Revision::V4, Transport::Polling, Instant::now());
         let driver = Driver::new(mailbox, session, Box::new(Deaf), None);
-        let task = size_of_val(&driver.run(|_, _| ()));
+        let task = size_of_val(&driver.run(|_| ()));
         let sizes = (task, size_of::<Mailbox>(), size_of::<Wire>());
         assert!(
             sizes.0 <= 1024 && sizes.1 <= 256 && sizes.2 <= 256,

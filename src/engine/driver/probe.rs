@@ -8,13 +8,15 @@ use crate::protocol::{
 };
 
 use super::{
-    super::{Outgoing, mailbox::Mailbox, polling::Answer, scratch, session::Probed, websocket::Wire},
+    super::{Outgoing, dialect::Dialect, mailbox::Mailbox, scratch, session::Probed, websocket::Wire},
     Driver, PROBE_PONG,
 };
 
 /// A WebSocket that probes.
 pub(super) struct Probe {
     wire: Wire,
+    /// How it wants its packets encoded.
+    dialect: Dialect,
     /// Frames on their way out. A client that probes and does not read gets no further ones.
     out: Vec<u8>,
     /// A close frame is among them, and the last.
@@ -22,9 +24,10 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    pub(super) const fn new(wire: Wire) -> Self {
+    pub(super) const fn new(wire: Wire, dialect: Dialect) -> Self {
         Self {
             wire,
+            dialect,
             out: Vec::new(),
             closing: false,
         }
@@ -61,7 +64,7 @@ impl Driver {
                 }
                 Poll::Ready(Some(Probed::Switch)) => {
                     progress = true;
-                    self.switch(probe.wire);
+                    self.switch(probe.wire, probe.dialect);
                 }
                 Poll::Ready(Some(_)) => {
                     progress = true;
@@ -106,7 +109,7 @@ impl Driver {
             match message {
                 None if length == 0 => break,
                 None | Some(Message::Pong(_)) => continue,
-                Some(Message::Text(text)) => match self.session.probe_received(&decode_text(text)) {
+                Some(Message::Text(text)) => match self.session.probe_received(&decode_text(text, probe.dialect.revision)) {
                     Probed::Pong => probe.out.extend_from_slice(PROBE_PONG.frames()),
                     Probed::Switch => outcome = Some(Probed::Switch),
                     Probed::Close => probe.close(),
@@ -123,11 +126,9 @@ impl Driver {
     }
 
     /// The WebSocket that probed becomes the transport. What waits goes out on it; a poll that still waits gets a noop and nothing else.
-    fn switch(&mut self, wire: Wire) {
-        let poll = Mailbox::switch(&self.mailbox, wire.tcp().cloned());
-        if let Some(poll) = poll {
-            drop(poll.send(Answer::packet("6")));
-        }
+    fn switch(&mut self, wire: Wire, dialect: Dialect) {
+        let poll = Mailbox::switch(&self.mailbox, wire.tcp().cloned(), dialect);
+        self.release(poll, &["6"]);
         self.wire = Some(Box::new(wire));
         self.stalled = None;
         self.mailbox.shared.counters.upgraded.increment();

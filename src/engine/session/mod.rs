@@ -1,9 +1,9 @@
 //! One session as a state machine: heartbeat, upgrade and end. No I/O and no clock: the driver tells what happened and when, and asks
-//! what to do (Engine.IO protocol v4; what it leaves open is as the reference server does it).
+//! what to do (Engine.IO protocol v4 and v3; what they leave open is as the reference server does it).
 
 use std::time::{Duration, Instant};
 
-use crate::protocol::engineio::{Packet, PacketError};
+use crate::protocol::engineio::{Packet, PacketError, Revision};
 
 use super::{CloseReason, Config, Incoming, Transport};
 
@@ -47,10 +47,29 @@ impl From<&Config> for Timing {
     }
 }
 
+impl Timing {
+    /// The heartbeat of a client that has just done its part of it.
+    fn rested(&self, revision: Revision, now: Instant) -> Heartbeat {
+        match revision {
+            Revision::V3 => Heartbeat::Asked(now + self.patience(revision)),
+            Revision::V4 => Heartbeat::Resting(now + self.ping_interval),
+        }
+    }
+
+    /// How long a client may take for its part of the heartbeat: to answer a ping, or in revision 3 to send the next one.
+    fn patience(&self, revision: Revision) -> Duration {
+        match revision {
+            Revision::V3 => self.ping_interval + self.ping_timeout,
+            Revision::V4 => self.ping_timeout,
+        }
+    }
+}
+
 /// The state of one session.
 #[derive(Debug)]
 pub(super) struct Session {
     timing: Timing,
+    revision: Revision,
     transport: Transport,
     heartbeat: Heartbeat,
     probe: Option<Probe>,
@@ -62,7 +81,7 @@ pub(super) struct Session {
 /// Who has to speak next. Only this runs over an upgrade, and it does not care about it.
 #[derive(Debug, Clone, Copy)]
 enum Heartbeat {
-    /// The server, then.
+    /// The server, then. Never in revision 3, where the client sends its pings unasked.
     Resting(Instant),
     /// The client, until then.
     Asked(Instant),
@@ -94,12 +113,23 @@ enum Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) reason: CloseReason,
-    /// The payload for a poll that waits.
-    pub(super) poll: &'static str,
+    /// The packets for a poll that waits.
+    pub(super) poll: &'static [&'static str],
+    /// The client has closed: a poll that it sent together with its `1` may come after it, and is to be answered.
+    pub(super) late_poll: bool,
     /// The code of the close frame of a WebSocket; without one the client sees 1005.
     pub(super) code: Option<u16>,
     /// No good-bye: the connection is reset.
     pub(super) reset: bool,
+}
+
+/// What the client said that is not for the session alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Heard<'a> {
+    /// A message for the application.
+    Message(Incoming<'a>),
+    /// A ping, in revision 3: a pong is to be queued, without the ping's data.
+    Ping,
 }
 
 /// What the driver is to do now.
@@ -128,12 +158,12 @@ pub(super) enum Probed {
 
 impl Session {
     /// A session that has just been opened on `transport`.
-    pub(super) fn new(timing: Timing, transport: Transport, now: Instant) -> Self {
-        let heartbeat = Heartbeat::Resting(now + timing.ping_interval);
+    pub(super) fn new(timing: Timing, revision: Revision, transport: Transport, now: Instant) -> Self {
         Self {
             timing,
+            revision,
             transport,
-            heartbeat,
+            heartbeat: timing.rested(revision, now),
             probe: None,
             paused: None,
             life: Life::Open,
@@ -156,24 +186,29 @@ impl Session {
         self.paused.is_none()
     }
 
-    /// The client sent a packet on the session's transport. Returns the message for the application, if it is one.
-    pub(super) fn received<'a>(&mut self, packet: Result<Packet<'a>, PacketError>, now: Instant) -> Option<Incoming<'a>> {
+    /// The client sent a packet on the session's transport.
+    pub(super) fn received<'a>(&mut self, packet: Result<Packet<'a>, PacketError>, now: Instant) -> Option<Heard<'a>> {
         let open = matches!(self.life, Life::Open);
         match packet {
-            Ok(Packet::Message(text)) if open => return Some(Incoming::Text(text)),
-            Ok(Packet::Binary(bytes)) if open => return Some(Incoming::Binary(bytes)),
-            // A pong that answers nothing changes nothing: otherwise a client could keep itself from being asked.
-            Ok(Packet::Pong(_)) => {
+            Ok(Packet::Message(text)) if open => return Some(Heard::Message(Incoming::Text(text))),
+            Ok(Packet::Binary(bytes)) if open => return Some(Heard::Message(Incoming::Binary(bytes))),
+            Ok(Packet::Ping(_)) if self.revision == Revision::V3 => {
+                self.heartbeat = self.timing.rested(self.revision, now);
+                return open.then_some(Heard::Ping);
+            }
+            Ok(Packet::Pong(_)) if self.revision == Revision::V4 => {
+                // A pong that answers nothing changes nothing: otherwise a client could keep itself from being asked.
                 if let Heartbeat::Asked(_) = self.heartbeat {
-                    self.heartbeat = Heartbeat::Resting(now + self.timing.ping_interval);
+                    self.heartbeat = self.timing.rested(self.revision, now);
                 }
             }
-            // The heartbeat goes the other way in this version of the protocol.
-            Ok(Packet::Ping(_)) => self.end(CloseReason::TransportError, None),
+            // The heartbeat goes the other way in this revision of the protocol.
+            Ok(Packet::Ping(_) | Packet::Pong(_)) => self.end(CloseReason::TransportError, None),
             Ok(Packet::Close) => {
+                let late_poll = self.transport == Transport::Polling;
                 self.end(CloseReason::TransportClose, None);
                 if let Life::Ended(end) = &mut self.life {
-                    end.poll = "6";
+                    (end.poll, end.late_poll) = (&["6"], late_poll);
                 }
             }
             Ok(Packet::Message(_) | Packet::Binary(_) | Packet::Open(_) | Packet::Upgrade | Packet::Noop) => {}
@@ -213,7 +248,7 @@ impl Session {
         }
     }
 
-    /// The application wants no messages until [`Session::resume`]. The client's time to answer a ping stands still.
+    /// The application wants no messages until [`Session::resume`]. The client's time for its part of the heartbeat stands still.
     pub(super) fn pause(&mut self, now: Instant) {
         if matches!(self.life, Life::Open) {
             self.paused.get_or_insert(now);
@@ -224,7 +259,7 @@ impl Session {
         let Some(since) = self.paused.take() else { return };
         if let Heartbeat::Asked(until) = &mut self.heartbeat {
             // Asked before the pause or in it: what counts against the client is the time outside of it.
-            let left = until.saturating_duration_since(since).min(self.timing.ping_timeout);
+            let left = until.saturating_duration_since(since).min(self.timing.patience(self.revision));
             *until = now + left;
         }
     }
@@ -313,7 +348,7 @@ impl Session {
             (Life::Open, Heartbeat::Resting(until), _) if now >= until => {
                 // The grain of two timers does not add up; a longer delay is the node's own, and not taken from the peer.
                 let asked = now.checked_sub(TIMER_GRAIN).map_or(now, |earliest| until.max(earliest));
-                self.heartbeat = Heartbeat::Asked(asked + self.timing.ping_timeout);
+                self.heartbeat = Heartbeat::Asked(asked + self.timing.patience(self.revision));
                 return Some(Some(Step::Ping));
             }
             (Life::Open, Heartbeat::Asked(until), None) if now >= until => self.end(CloseReason::PingTimeout, None),
@@ -339,7 +374,8 @@ impl Session {
                 }
             }
             Life::Closing { reason, waited, .. } if polled => {
-                let (reason, poll) = (*reason, if *waited { "6\x1e1" } else { "1" });
+                let reason = *reason;
+                let poll: &[_] = if *waited { &["6", "1"] } else { &["1"] };
                 self.end(reason, None);
                 if let Life::Ended(end) = &mut self.life {
                     end.poll = poll;
@@ -360,7 +396,8 @@ impl Session {
         };
         self.life = Life::Ended(End {
             reason,
-            poll: "1",
+            poll: &["1"],
+            late_poll: false,
             code,
             reset: false,
         });

@@ -1,5 +1,6 @@
 //! The engine as a whole, with an echo on top: requests as values, WebSockets over pipes and over real TCP.
 
+mod eio3;
 mod hostile;
 mod polling;
 mod shutdown;
@@ -133,7 +134,12 @@ impl Bench {
 
     /// Opens a session over polling.
     async fn poll_open(&mut self) -> (Handle, String) {
-        let Routed::Open(admission) = self.route("GET", "EIO=4&transport=polling") else {
+        self.poll_open_as("EIO=4").await
+    }
+
+    async fn poll_open_as(&mut self, client: &str) -> (Handle, String) {
+        let query = format!("{client}&transport=polling");
+        let Routed::Open(admission) = self.route("GET", &query) else {
             panic!("no handshake")
         };
         let reply = admission.admit(arrival()).unwrap().open_polling();
@@ -142,7 +148,7 @@ impl Bench {
             (200, Some("text/plain; charset=UTF-8"), true)
         );
         let handle = self.opened().await;
-        let query = format!("EIO=4&transport=polling&sid={}", handle.id());
+        let query = format!("{query}&sid={}", handle.id());
         (handle, query)
     }
 
@@ -165,9 +171,13 @@ impl Bench {
 
     /// A WebSocket over a pipe, and its client.
     async fn pipe(&mut self) -> (Handle, WebSocketStream<DuplexStream>) {
-        let (server, client) = tokio::io::duplex(4096);
-        self.admit(Io::Boxed(Box::new(server)));
-        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        self.pipe_as("EIO=4").await
+    }
+
+    async fn pipe_as(&mut self, client: &str) -> (Handle, WebSocketStream<DuplexStream>) {
+        let (server, stream) = tokio::io::duplex(4096);
+        self.admit_as(client, Io::Boxed(Box::new(server)));
+        let mut client = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
         let open = next_text(&mut client).await;
         let handle = self.opened().await;
         assert!(
@@ -187,7 +197,11 @@ impl Bench {
     }
 
     fn admit(&self, io: Io) {
-        match self.engine.upgrade("EIO=4&transport=websocket", None) {
+        self.admit_as("EIO=4", io);
+    }
+
+    fn admit_as(&self, client: &str, io: Io) {
+        match self.engine.upgrade(&format!("{client}&transport=websocket"), None) {
             Ok(Upgrade::Open(admission)) => admission.admit(arrival()).unwrap().open_websocket(io, &[]),
             other => panic!("{other:?}"),
         }

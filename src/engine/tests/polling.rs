@@ -194,6 +194,44 @@ async fn a_client_that_closes_has_its_poll_released() {
     assert_eq!(bench.closed().await, CloseReason::TransportClose);
 }
 
+/// A client closes by a POST and a poll on two connections at once, of which either may come first.
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_comes_right_after_the_close_of_its_client_is_released_too() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    assert_eq!(body(&bench.post(&query, "1").await), "ok");
+    // The application hears of the end at once.
+    assert_eq!(bench.closed().await, CloseReason::TransportClose);
+    assert_eq!((session.is_closed(), bench.engine.counters().open()), (true, 0));
+    assert_eq!(bench.post(&query, "4late").await.status, 400);
+    let poll = bench.get(&query).await;
+    assert_eq!((poll.status, body(&poll)), (200, "6"));
+    let next = bench.get(&query).await;
+    assert_eq!(
+        body(&next),
+        "{\"code\":1,\"message\":\"Session ID unknown\"}",
+        "one poll and no more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_its_client_has_closed_is_forgotten_soon() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    assert_eq!(body(&bench.post(&query, "1").await), "ok");
+    assert_eq!(bench.closed().await, CloseReason::TransportClose);
+    tokio::time::sleep(Duration::from_millis(1001)).await;
+    assert!(bench.engine.session(session.id()).is_none());
+    assert_eq!(bench.get(&query).await.status, 400);
+    // One whose poll was released is forgotten at once.
+    let (session, query) = bench.poll_open().await;
+    let (poll, _) = tokio::join!(bench.get(&query), bench.post(&query, "1"));
+    assert_eq!(body(&poll), "6");
+    assert_eq!(bench.closed().await, CloseReason::TransportClose);
+    assert!(bench.engine.session(session.id()).is_none());
+    assert_eq!(bench.get(&query).await.status, 400);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_close_by_the_server_follows_what_waits() {
     let mut bench = Bench::new(Config::default());

@@ -8,4 +8,4 @@ pub mod payload;
 mod tests;
 
 pub use handshake::Revision;
-pub use packet::{Packet, PacketError, decode_text};
+pub use packet::{Packet, PacketError, decode_binary, decode_text, encode_base64};

@@ -1,4 +1,4 @@
-//! Packets and payloads, to and fro, and what is none.
+//! Packets, to and fro, and what is none; what is said in the handshake.
 
 use std::time::Duration;
 
@@ -6,14 +6,13 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    Packet, PacketError, Revision, decode_text,
+    Packet, PacketError, Revision, decode_binary, decode_text,
     handshake::{Flaw, Open, Query, Refusal},
-    payload,
 };
 
-fn text_of(packet: &Packet<'_>) -> String {
+fn text_of(packet: &Packet<'_>, revision: Revision) -> String {
     let mut text = String::new();
-    packet.encode_text(&mut text);
+    packet.encode_text(revision, &mut text);
     text
 }
 
@@ -29,11 +28,22 @@ fn packets_are_the_literal_ones_of_the_reference() {
         (Packet::Message(""), "4"),
         (Packet::Upgrade, "5"),
         (Packet::Noop, "6"),
-        (Packet::Binary(Bytes::from_static(&[1, 2, 3, 4])), "bAQIDBA=="),
-        (Packet::Binary(Bytes::new()), "b"),
     ] {
-        assert_eq!(text_of(&packet), text);
-        assert_eq!(decode_text(text), Ok(packet));
+        for revision in [Revision::V3, Revision::V4] {
+            assert_eq!(text_of(&packet, revision), text);
+            assert_eq!(decode_text(text, revision), Ok(packet.clone()));
+        }
+    }
+    for (data, revision, text, frame) in [
+        (&[1, 2, 3, 4][..], Revision::V4, "bAQIDBA==", &[1, 2, 3, 4][..]),
+        (&[], Revision::V4, "b", &[]),
+        (&[1, 2, 3, 4], Revision::V3, "b4AQIDBA==", &[4, 1, 2, 3, 4]),
+        (&[], Revision::V3, "b4", &[4]),
+    ] {
+        let packet = Packet::Binary(Bytes::from_static(data));
+        assert_eq!(text_of(&packet, revision), text);
+        assert_eq!(decode_text(text, revision), Ok(packet.clone()));
+        assert_eq!(decode_binary(frame, revision), Ok(packet));
     }
 }
 
@@ -46,43 +56,42 @@ fn broken_packets_name_what_is_wrong() {
         ("b!", PacketError::Base64),
         ("bAQIDBA==x", PacketError::Base64),
     ] {
-        assert_eq!(decode_text(text), Err(error));
+        assert_eq!(decode_text(text, Revision::V4), Err(error));
     }
-    assert_eq!(
-        decode_text("bAQIDBA"),
-        Ok(Packet::Binary(Bytes::from_static(&[1, 2, 3, 4]))),
-        "padding may be missing"
-    );
-}
-
-#[test]
-fn payload_is_the_literal_one_of_the_reference() {
-    let mut body = String::new();
-    payload::push(&mut body, &Packet::Message("hello"));
-    payload::push_binary(&mut body, &[1, 2, 3, 4]);
-    payload::push(&mut body, &Packet::Message(r#"2/chat,["a"]"#));
-    assert_eq!(body, "4hello\x1ebAQIDBA==\x1e42/chat,[\"a\"]");
-    assert_eq!(
-        payload::decode(b"6\x1e1").collect::<Vec<_>>(),
-        [Ok(Packet::Noop), Ok(Packet::Close)]
-    );
-}
-
-#[test]
-fn payload_ends_at_its_first_broken_packet() {
-    for (body, error) in [
-        (&b""[..], PacketError::Empty),
-        (b"4a\x1e", PacketError::Empty),
-        (b"4a\x1e\x1e4b", PacketError::Empty),
-        (b"4a\x1e4\xff\x1e4b", PacketError::Utf8),
-        (b"4a\x1ex\x1e4b", PacketError::UnknownType('x')),
+    for (text, error) in [
+        ("", PacketError::Empty),
+        ("b", PacketError::Empty),
+        ("7", PacketError::UnknownType('7')),
+        ("b7AQIDBA==", PacketError::UnknownType('7')),
+        ("bAQIDBA==", PacketError::UnknownType('A')),
+        ("b4!", PacketError::Base64),
     ] {
-        let mut packets = payload::decode(body);
-        if !body.is_empty() {
-            assert_eq!(packets.next(), Some(Ok(Packet::Message("a"))));
-        }
-        assert_eq!(packets.next(), Some(Err(error)));
-        assert_eq!(packets.next(), None);
+        assert_eq!(decode_text(text, Revision::V3), Err(error));
+    }
+    for (frame, error) in [
+        (&[][..], PacketError::Empty),
+        (&[7, 1], PacketError::UnknownType('7')),
+        (b"4", PacketError::UnknownType('d')),
+        (&[255], PacketError::UnknownType('\u{ff}')),
+    ] {
+        assert_eq!(decode_binary(frame, Revision::V3), Err(error));
+    }
+    let padding_may_be_missing = decode_text("bAQIDBA", Revision::V4);
+    assert_eq!(padding_may_be_missing, Ok(Packet::Binary(Bytes::from_static(&[1, 2, 3, 4]))));
+}
+
+#[test]
+fn data_of_what_is_no_message_is_dropped_in_binary_packets() {
+    for (kind, packet) in [
+        (0, Packet::Open("")),
+        (1, Packet::Close),
+        (2, Packet::Ping("")),
+        (3, Packet::Pong("")),
+        (5, Packet::Upgrade),
+        (6, Packet::Noop),
+    ] {
+        assert_eq!(decode_binary(&[kind, 1, 2], Revision::V3), Ok(packet.clone()));
+        assert_eq!(decode_text(&format!("b{kind}AQI="), Revision::V3), Ok(packet));
     }
 }
 
@@ -146,49 +155,15 @@ fn refusals_are_those_of_the_reference() {
     }
 }
 
-/// A packet, owned: its digit and its data.
-fn packet() -> impl Strategy<Value = Result<(char, String), Bytes>> {
-    prop_oneof![
-        ("[0234]", "[^\x1e]{0,60}").prop_map(|(kind, data)| Ok((kind.chars().next().unwrap(), data))),
-        "[156]".prop_map(|kind| Ok((kind.chars().next().unwrap(), String::new()))),
-        vec(any::<u8>(), 0..60).prop_map(|data| Err(data.into())),
-    ]
-}
-
-fn borrowed(packet: &Result<(char, String), Bytes>) -> Packet<'_> {
-    match packet {
-        Ok(('0', data)) => Packet::Open(data),
-        Ok(('1', _)) => Packet::Close,
-        Ok(('2', data)) => Packet::Ping(data),
-        Ok(('3', data)) => Packet::Pong(data),
-        Ok(('4', data)) => Packet::Message(data),
-        Ok(('5', _)) => Packet::Upgrade,
-        Ok(_) => Packet::Noop,
-        Err(data) => Packet::Binary(data.clone()),
-    }
-}
-
 proptest! {
     #[test]
-    fn packets_and_payloads_survive_the_wire(packets in vec(packet(), 1..8)) {
-        let packets: Vec<_> = packets.iter().map(borrowed).collect();
-        let mut body = String::new();
-        for packet in &packets {
-            payload::push(&mut body, packet);
-            let text = text_of(packet);
-            prop_assert_eq!(decode_text(&text), Ok(packet.clone()));
-        }
-        prop_assert_eq!(payload::decode(body.as_bytes()).collect::<Result<Vec<_>, _>>(), Ok(packets));
-    }
-
-    #[test]
-    fn no_body_panics_and_binary_stays_below_its_text(body in prop_oneof![
-        vec(any::<u8>(), 0..200),
-        "[b0-9A-Za-z+/=\x1e]{0,200}".prop_map(String::into_bytes),
-    ]) {
-        for packet in payload::decode(&body) {
-            if let Ok(Packet::Binary(data)) = packet {
-                prop_assert!(data.len() <= body.len() * 3 / 4);
+    fn no_packet_panics_and_binary_stays_below_its_text(text in "[b4]{0,2}[0-9A-Za-z+/=\u{80}-\u{ff}]{0,200}", frame in vec(any::<u8>(), 0..60)) {
+        for revision in [Revision::V3, Revision::V4] {
+            if let Ok(Packet::Binary(data)) = decode_text(&text, revision) {
+                prop_assert!(data.len() <= text.len() * 3 / 4);
+            }
+            if let Ok(Packet::Binary(data)) = decode_binary(&frame, revision) {
+                prop_assert_eq!(Some(&data[..]), frame.get(usize::from(revision == Revision::V3)..));
             }
         }
     }
