@@ -1,4 +1,4 @@
-//! One connection: reads Socket.IO packets and keeps the state of its namespaces (Socket.IO protocol v5, Exchange protocol).
+//! One connection: reads Socket.IO packets and keeps the state of its namespaces (Socket.IO protocol v5 and v4, Exchange protocol).
 
 use std::{
     sync::{Arc, Weak},
@@ -6,6 +6,7 @@ use std::{
 };
 
 use smallvec::SmallVec;
+use url::form_urlencoded;
 
 use super::{
     ConnectError, DisconnectReason, Hub,
@@ -31,7 +32,11 @@ use crate::{
 /// | DISCONNECT, EVENT, ACK | closes | closes | acts |
 /// | CONNECT_ERROR | closes | closes | closes |
 ///
-/// Closes with `forced close`, or `forced server close` where a polling client has yet to fetch what waits, as the reference. A namespace from which the server has disconnected the client is joined in
+/// A client of protocol 4, which comes over Engine.IO 3, is in `/` from the beginning, without a CONNECT of its own. It has no payload
+/// in its CONNECT packets, but a query behind the namespace.
+///
+/// Closes with `forced close`, or `forced server close` where a polling client has yet to fetch what waits, as the reference. A
+/// namespace from which the server has disconnected the client is joined in
 /// this sense until the client joins it anew, or its packets that are on their way would cost it its other namespaces.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -70,10 +75,26 @@ impl Client {
         }
     }
 
+    /// Joins what a client is in without asking.
+    pub(super) fn open(&mut self) {
+        if self.peer.is_legacy()
+            && let Ok(Flow::Close(reason)) = self.connect("/", None)
+        {
+            self.peer.handle.close(reason);
+        }
+    }
+
     fn packet(&mut self, assembled: Assembled<'_>) -> Result<Flow, Violation> {
-        let Packet { kind, namespace, id, .. } = &assembled.packet;
+        let Packet {
+            kind, namespace, id, data, ..
+        } = &assembled.packet;
+        let (namespace, query) = match namespace.split_once('?') {
+            Some((namespace, query)) if self.peer.is_legacy() => (namespace, query),
+            _ => (&**namespace, ""),
+        };
         match kind {
-            Kind::Connect => self.connect(&assembled.packet),
+            Kind::Connect if self.peer.is_legacy() => self.connect(namespace, Some(&auth(query))),
+            Kind::Connect => self.connect(namespace, data.as_deref()),
             Kind::Event => {
                 let pace = self.measure(namespace);
                 let socket = self.joined(namespace)?;
@@ -121,8 +142,7 @@ impl Client {
         }
     }
 
-    fn connect(&mut self, packet: &Packet<'_>) -> Result<Flow, Violation> {
-        let name = &*packet.namespace;
+    fn connect(&mut self, name: &str, auth: Option<&str>) -> Result<Flow, Violation> {
         if let Some(place) = self.place(name) {
             match self.sockets.get(place).map(|socket| socket.standing()) {
                 Some(Standing::Connecting | Standing::Connected) => return Err(Violation),
@@ -143,7 +163,8 @@ impl Client {
         if self.sockets.len() >= self.shared.config.max_namespaces {
             return Ok(self.refuse(name, "Too many namespaces"));
         }
-        let socket = socket::Core::new(hub.new_id(), place, Arc::clone(&self.peer), packet.data.as_deref());
+        let id = self.peer.legacy_id(name).unwrap_or_else(|| hub.new_id());
+        let socket = socket::Core::new(id, place, Arc::clone(&self.peer), auth);
         let socket = Arc::new(socket);
         self.peer.add(&socket);
         self.sockets.push(Arc::clone(&socket));
@@ -157,7 +178,7 @@ impl Client {
 
     fn refuse(&self, namespace: &str, message: &str) -> Flow {
         self.shared.counters.connects_refused.increment();
-        refusal(&self.shared, &self.peer, namespace, &ConnectError::new(message));
+        refusal(&self.shared, &self.peer, namespace, &ConnectError::new(message).json());
         Flow::Continue
     }
 
@@ -270,6 +291,14 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.end(CloseReason::TransportClose);
     }
+}
+
+/// The query behind the namespace of a client of protocol 4 as what a later one gives as `auth`: an object of strings. Of a name
+/// given twice the last counts.
+fn auth(query: &str) -> String {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let object: serde_json::Map<_, _> = pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+    serde_json::Value::Object(object).to_string()
 }
 
 /// Queues an event for its handler.

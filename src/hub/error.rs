@@ -123,6 +123,21 @@ impl ConnectError {
         self.data = Some(data.into());
         self
     }
+
+    /// What a client gets.
+    pub(super) fn json(&self) -> String {
+        // Text and JSON values only, which cannot fail.
+        serde_json::to_string(self).unwrap_or_else(|_| r#"{"message":"refused"}"#.into())
+    }
+
+    /// What a client of protocol 4 gets from a middleware: the data, or else the message. Data that JavaScript takes for nothing is
+    /// none.
+    pub(super) fn legacy_json(&self) -> String {
+        let nothing = ["null", "false", "0", "-0", "0.0", "-0.0", "\"\""];
+        let data = self.data.as_ref().map(ToString::to_string);
+        data.filter(|data| !nothing.contains(&data.as_str()))
+            .unwrap_or_else(|| serde_json::Value::from(self.message.as_str()).to_string())
+    }
 }
 
 impl From<JoinError> for ConnectError {

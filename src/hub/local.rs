@@ -279,7 +279,9 @@ impl Dispatch for Hub {
 impl Application for Hub {
     fn opened(&self, session: &Handle, handshake: &Arc<Handshake>) -> Box<dyn Connection> {
         self.shared.remember_runtime();
-        Box::new(Client::new(Weak::clone(&self.me), Arc::clone(&self.shared), session, handshake))
+        let mut client = Client::new(Weak::clone(&self.me), Arc::clone(&self.shared), session, handshake);
+        client.open();
+        Box::new(client)
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use smallvec::SmallVec;
 
-use super::{intake::Intake, shared::lock, socket};
-use crate::engine::{CloseReason, Handle, Handshake};
+use super::{Room, intake::Intake, shared::lock, socket};
+use crate::engine::{CloseReason, Handle, Handshake, Revision};
 
 /// The client at the other end of a connection, as its sockets see it.
 #[derive(Debug)]
@@ -25,6 +25,20 @@ impl Peer {
             intake,
             sockets: Mutex::default(),
         }
+    }
+
+    /// Whether the client speaks protocol 4 of Socket.IO, as do all that come over Engine.IO 3.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.handshake.revision == Revision::V3
+    }
+
+    /// The id of the socket of a client of protocol 4, which computes it by itself.
+    pub(super) fn legacy_id(&self, namespace: &str) -> Option<Room> {
+        let session = self.handle.id();
+        self.is_legacy().then(|| match namespace {
+            "/" => session.into(),
+            _ => format!("{namespace}#{session}").into(),
+        })
     }
 
     /// Takes in a new socket. Those that are gone are forgotten, so that there are never more than namespaces.

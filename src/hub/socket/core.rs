@@ -114,10 +114,10 @@ impl Core {
     /// Everybody agreed: answers the CONNECT packet and takes the socket into the namespace. Nothing happens if the connection has
     /// ended meanwhile.
     pub(in crate::hub) fn connect(self: &Arc<Self>) {
-        let json = format!(r#"{{"sid":"{}"}}"#, self.id);
+        let json = (!self.peer.is_legacy()).then(|| format!(r#"{{"sid":"{}"}}"#, self.id));
         let answer = self
             .shared()
-            .encode(&Packet::new(Kind::Connect, &self.namespace.name, Some(&json)), &[]);
+            .encode(&Packet::new(Kind::Connect, &self.namespace.name, json.as_deref()), &[]);
         let Ok(answer) = answer else {
             return self.refuse(&ConnectError::new("internal error"));
         };
@@ -145,7 +145,8 @@ impl Core {
             return;
         }
         // The packet first: once refused, the next CONNECT of the client may be answered.
-        refusal(self.shared(), &self.peer, &self.namespace.name, error);
+        let json = if self.peer.is_legacy() { error.legacy_json() } else { error.json() };
+        refusal(self.shared(), &self.peer, &self.namespace.name, &json);
         state.phase = Phase::Refused;
         drop(state);
         self.shared().counters.connects_refused.increment();
@@ -420,11 +421,9 @@ impl Core {
     }
 }
 
-/// Sends CONNECT_ERROR (Socket.IO protocol v5, Connection to a namespace).
-pub(in crate::hub) fn refusal(shared: &Shared, peer: &Peer, namespace: &str, error: &ConnectError) {
-    // Text and JSON values only, which cannot fail.
-    let json = serde_json::to_string(error).unwrap_or_else(|_| r#"{"message":"refused"}"#.into());
-    if let Ok(message) = shared.encode(&Packet::new(Kind::ConnectError, namespace, Some(&json)), &[]) {
+/// Sends CONNECT_ERROR (Socket.IO protocol v5, Connection to a namespace), which protocol 4 calls ERROR.
+pub(in crate::hub) fn refusal(shared: &Shared, peer: &Peer, namespace: &str, json: &str) {
+    if let Ok(message) = shared.encode(&Packet::new(Kind::ConnectError, namespace, Some(json)), &[]) {
         let _: crate::engine::Pushed = peer.handle.push(&message);
     }
 }

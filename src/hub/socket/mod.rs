@@ -40,7 +40,9 @@ impl Socket {
         Self { core, io }
     }
 
-    /// The socket's id: 20 characters, drawn apart from the session's. It is a room as well, with this socket in it.
+    /// The socket's id: 20 characters, drawn apart from the session's. It is a room as well, with this socket in it. A client of
+    /// Socket.IO 1 or 2 knows its id from the session's, so that there it is the session's id in `/`, and `<namespace>#<session's id>`
+    /// elsewhere.
     #[must_use]
     pub fn id(&self) -> &Room {
         &self.core.id

@@ -20,6 +20,7 @@ mod disconnect;
 mod dynamic;
 mod flush;
 mod handlers;
+mod legacy;
 mod listeners;
 mod parser;
 mod rate;
@@ -36,9 +37,13 @@ struct Peer {
 impl Peer {
     /// Opens a session.
     fn open(io: &Io) -> Self {
+        Self::open_as(io, Revision::V4)
+    }
+
+    fn open_as(io: &Io, revision: Revision) -> Self {
         let (handle, tap) = Handle::detached();
         let arrival = Arrival::new(None, false, "/socket.io/?EIO=4", [("host", &b"localhost"[..])]);
-        let handshake = Arc::new(Handshake::new(handle.id(), Transport::WebSocket, Revision::V4, arrival));
+        let handshake = Arc::new(Handshake::new(handle.id(), Transport::WebSocket, revision, arrival));
         let connection = io.hub().opened(&handle, &handshake);
         Self { handle, tap, connection }
     }
