@@ -36,7 +36,8 @@ pub struct Config {
     /// From the first byte of a WebSocket message to its last; a session whose peer takes longer is closed with `transport error`. What
     /// has come of the message is held meanwhile.
     pub message_timeout: Duration,
-    /// How long the last bytes of a WebSocket, and its close handshake, may take; after that it is reset.
+    /// How long the last bytes of a WebSocket, and its close handshake, may take; after that it is reset. Over polling: how long after
+    /// the `1` with which a client closes its session a poll is answered that it sent at the same moment, on another connection.
     pub farewell_timeout: Duration,
     /// How long an application may keep a session paused before the session is closed with `transport error`.
     pub pause_timeout: Duration,

@@ -44,9 +44,6 @@ const UNITS: usize = 64;
 /// Bytes that one answer to a poll takes from the outbox.
 const POLL_BYTES: usize = 256 << 10;
 
-/// How long after the `1` of a polling client a poll may come that it sent at the same moment, on another connection.
-const LATE_POLL: Duration = Duration::from_secs(1);
-
 static PING: LazyLock<Outgoing> = LazyLock::new(|| Outgoing::packet("2"));
 static PONG: LazyLock<Outgoing> = LazyLock::new(|| Outgoing::packet("3"));
 static PROBE_PONG: LazyLock<Outgoing> = LazyLock::new(|| Outgoing::packet("3probe"));
@@ -152,8 +149,9 @@ impl Driver {
         leaving.count(end.reason);
         self.connection.closed(end.reason);
         if end.late_poll {
+            let timeout = self.mailbox.shared.config.farewell_timeout;
             // Whether it came or not: the session is over.
-            tokio::time::timeout(LATE_POLL, poll_fn(|cx| self.mailbox.poll_late(cx))).await.ok();
+            tokio::time::timeout(timeout, poll_fn(|cx| self.mailbox.poll_late(cx))).await.ok();
         }
         drop(leaving);
         let mut parted = !end.reset;

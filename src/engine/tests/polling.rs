@@ -220,7 +220,7 @@ async fn a_session_that_its_client_has_closed_is_forgotten_soon() {
     let (session, query) = bench.poll_open().await;
     assert_eq!(body(&bench.post(&query, "1").await), "ok");
     assert_eq!(bench.closed().await, CloseReason::TransportClose);
-    tokio::time::sleep(Duration::from_millis(1001)).await;
+    tokio::time::sleep(bench.engine.config().farewell_timeout + Duration::from_millis(1)).await;
     assert!(bench.engine.session(session.id()).is_none());
     assert_eq!(bench.get(&query).await.status, 400);
     // One whose poll was released is forgotten at once.

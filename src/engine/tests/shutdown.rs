@@ -39,6 +39,18 @@ async fn everybody_is_told_and_no_task_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_has_closed_is_not_waited_for() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    assert_eq!(body(&bench.post(&query, "1").await), "ok");
+    assert_eq!(bench.closed().await, CloseReason::TransportClose);
+    let start = tokio::time::Instant::now();
+    bench.engine.close(CloseReason::ServerShuttingDown, Duration::from_secs(10)).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_nothing_is_not_waited_for_beyond_the_grace() {
     let mut bench = Bench::new(Config::default());
     let (session, _client) = bench.pipe().await;

@@ -63,6 +63,9 @@ struct Flags {
     /// Set the affinity cookie
     #[arg(long)]
     cookie: bool,
+    /// Serve clients of Engine.IO 3, too
+    #[arg(long)]
+    allow_eio3: bool,
     /// Echo Engine.IO messages, without Socket.IO
     #[arg(long)]
     bare: bool,
@@ -74,6 +77,7 @@ impl Flags {
             ping_interval: Duration::from_millis(self.ping_interval),
             ping_timeout: Duration::from_millis(self.ping_timeout),
             max_http_buffer_size: self.max_payload,
+            allow_eio3: self.allow_eio3,
             ..engine::Config::default()
         }
     }
