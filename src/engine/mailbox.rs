@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::protocol::engineio::{
 use super::{
     CloseReason, Outgoing, Pushed,
     dialect::Dialect,
+    driver::now,
     flusher::{self, Shared},
     outbox::{Batch, Limits, Outbox},
     polling::Answer,
@@ -58,6 +59,9 @@ pub(super) struct State {
     pub(super) mail: Option<Box<Mail>>,
     /// The session has ended; one more poll is answered with a noop, and no error.
     late_poll: bool,
+    /// When the client's time for its part of the heartbeat is up. A request after it finds no session, also while the driver's timer is
+    /// late.
+    expires: Option<Instant>,
 }
 
 /// Over what the outbox goes out, and who writes.
@@ -141,6 +145,7 @@ impl Mailbox {
             posting: None,
             mail: None,
             late_poll: false,
+            expires: None,
         };
         Arc::new(Self {
             id,
@@ -271,6 +276,11 @@ impl Mailbox {
     /// Ends a POST: the next one may begin. Hands out where its answer goes.
     pub(super) fn end_post(&self) -> Option<oneshot::Sender<()>> {
         self.lock().posting.take()
+    }
+
+    /// When the client's time is up, as the driver sees it.
+    pub(super) fn expire_at(&self, expires: Option<Instant>) {
+        self.lock().expires = expires;
     }
 
     /// Has the session end now, whatever waits.
@@ -410,6 +420,7 @@ impl State {
     fn check_polled(&self) -> Result<(), Refusal> {
         match (self.phase, &self.line) {
             (Phase::Ended, _) => Err(Refusal::UnknownSession),
+            (_, Line::Polling) if self.expires.is_some_and(|expires| expires <= now()) => Err(Refusal::UnknownSession),
             (_, Line::Polling) => Ok(()),
             _ => Err(Refusal::BadRequest(Flaw::TransportMismatch)),
         }

@@ -19,6 +19,8 @@ mod polling;
 mod upgrade;
 // What is no packet, for the tests below and the fuzz targets.
 mod bad_inputs;
+// Clients of Socket.IO 1 and 2 beside the others.
+mod eio3;
 // Whatever a client sends: the node lives, and nobody else notices.
 mod garbage;
 // Clients that hold what they have and give nothing back: each is gone in the time that was configured.

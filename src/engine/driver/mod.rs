@@ -60,6 +60,8 @@ pub(super) struct Driver {
     post: Option<Box<Post>>,
     /// When the peer will have taken nothing for too long.
     stalled: Option<Instant>,
+    /// What the mailbox was told of the session's time.
+    expires: Option<Instant>,
     peer: Peer,
 }
 
@@ -130,6 +132,7 @@ impl Driver {
             probe: None,
             post: None,
             stalled: None,
+            expires: None,
             peer: Peer::Listening,
         }
     }
@@ -267,7 +270,9 @@ impl Driver {
         post.position = post.body.len() - packets.rest().map_or(0, <[u8]>::len);
         if finished {
             *slot = None;
-            if let Some(answer) = mailbox.end_post() {
+            // What it has posted counts from the moment in which it is told so.
+            self.tell_expiry();
+            if let Some(answer) = self.mailbox.end_post() {
                 // The client may have gone: its next poll tells.
                 answer.send(()).ok();
             }
@@ -430,6 +435,7 @@ impl Driver {
                 Some(Step::CloseProbe) => self.probe = None,
             }
         }
+        self.tell_expiry();
     }
 
     /// Answers the poll with what waits.
@@ -446,6 +452,15 @@ impl Driver {
         if poll.send(answer).is_err() {
             // The request was given up in this very moment, and what it was to carry is lost.
             self.session.violated(None);
+        }
+    }
+
+    /// Has requests refused from when the session's time is up.
+    fn tell_expiry(&mut self) {
+        let expires = self.session.expires();
+        if expires != self.expires {
+            self.expires = expires;
+            self.mailbox.expire_at(expires);
         }
     }
 

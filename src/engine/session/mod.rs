@@ -301,6 +301,14 @@ impl Session {
         self.probe = None;
     }
 
+    /// When the time of a polling client is up: what it asks from then on finds no session.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        match (&self.life, self.transport, self.heartbeat, self.paused) {
+            (Life::Open, Transport::Polling, Heartbeat::Asked(until), None) => Some(until),
+            _ => None,
+        }
+    }
+
     /// What is to be done now, one thing at a time until there is nothing. `waiting` is whether messages wait to be sent (or to be
     /// taken by the transport), `polled` whether a poll waits for an answer.
     pub(super) fn step(&mut self, now: Instant, waiting: bool, polled: bool) -> Option<Step> {

@@ -246,6 +246,25 @@ async fn an_upgrade_goes_as_in_revision_4_and_takes_what_waits_along() {
     }
 }
 
+/// In the reference timers come before requests; here a request may overtake the driver's timer.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_when_its_time_is_up_finds_no_session() {
+    let mut bench = bench();
+    for client in ["EIO=3", "EIO=4"] {
+        let (_, query) = bench.poll_open_as(client).await;
+        tokio::time::sleep(Duration::from_secs(44)).await;
+        // The driver is woken by this, but has not run when the requests come.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for method in ["GET", "POST"] {
+            let Routed::Reply(reply) = bench.route(method, &query) else {
+                panic!("{client} {method} is let through")
+            };
+            assert_eq!(body(&reply), "{\"code\":1,\"message\":\"Session ID unknown\"}");
+        }
+        assert_eq!(bench.closed().await, CloseReason::PingTimeout);
+    }
+}
+
 /// The reference forgets to watch a session that is upgraded.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_upgrades_and_falls_silent_is_gone_in_time() {
