@@ -4,8 +4,11 @@ use std::{sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Denial, Flaw, Greeting, Identity, Rooms, Rule, Rules, TokenPlace, login::Verifier, rooms::Denied};
-use crate::hub::{Ack, ConnectError, EmitError, Io, Namespace, Raw, RegisterError, Socket};
+use super::{Action, Denial, Flaw, Greeting, Identity, NamespaceName, Rooms, Rule, Rules, TokenPlace, login::Verifier, rooms::Denied};
+use crate::hub::{
+    Ack, ConnectError, EmitError, Io, Namespace, ParentNamespace, Raw, RegisterError, Socket,
+    handlers::{Handler, OnConnect, OnEvent, OnMiddleware},
+};
 
 /// Registers the handlers of `rules`, before any client connects. Without rules, `/` can be connected to, and that is all.
 ///
@@ -15,7 +18,7 @@ pub fn install(io: &Io, rules: &Rules) -> Result<(), RegisterError> {
     // Made by being named.
     drop(io.of("/"));
     for namespace in &rules.namespaces {
-        let of = io.of(namespace.name.as_str());
+        let of = Of::new(io, &namespace.name);
         if let Some(login) = &namespace.login {
             let verifier = Arc::new(Verifier::new(login));
             of.with(move |socket: Socket| {
@@ -30,6 +33,43 @@ pub fn install(io: &Io, rules: &Rules) -> Result<(), RegisterError> {
         namespace.rules.iter().try_for_each(|rule| register(&of, rule))?;
     }
     Ok(())
+}
+
+/// The namespace of a name, or those of a pattern.
+enum Of {
+    One(Namespace),
+    Many(ParentNamespace),
+}
+
+impl Of {
+    fn new(io: &Io, name: &NamespaceName) -> Self {
+        if name.is_pattern() {
+            Self::Many(io.of_pattern(name.as_str()))
+        } else {
+            Self::One(io.of(name.as_str()))
+        }
+    }
+
+    fn with<A: 'static>(&self, middleware: impl Handler<OnMiddleware, A>) -> Result<(), RegisterError> {
+        match self {
+            Self::One(of) => of.with(middleware).map(drop),
+            Self::Many(of) => of.with(middleware).map(drop),
+        }
+    }
+
+    fn on_connect<A: 'static>(&self, handler: impl Handler<OnConnect, A>) -> Result<(), RegisterError> {
+        match self {
+            Self::One(of) => of.on_connect(handler).map(drop),
+            Self::Many(of) => of.on_connect(handler).map(drop),
+        }
+    }
+
+    fn on<A: 'static>(&self, event: &str, handler: impl Handler<OnEvent, A>) -> Result<(), RegisterError> {
+        match self {
+            Self::One(of) => of.on(event, handler).map(drop),
+            Self::Many(of) => of.on(event, handler).map(drop),
+        }
+    }
 }
 
 /// Looks at a client's token; a good one says who the client is, and where.
@@ -85,19 +125,17 @@ async fn greet(socket: Socket, greetings: Arc<[Greeting]>) -> Result<(), EmitErr
     })
 }
 
-fn register(of: &Namespace, rule: &Rule) -> Result<(), RegisterError> {
+fn register(of: &Of, rule: &Rule) -> Result<(), RegisterError> {
     let event = rule.event.as_str();
     if rule.action == Action::Ack {
-        return of
-            .on(event, async |raw: Raw, ack: Ack| ack.send_payload(&raw.arguments()))
-            .map(drop);
+        return of.on(event, async |raw: Raw, ack: Ack| ack.send_payload(&raw.arguments()));
     }
     let action = Arc::new(rule.action.clone());
     let handler = move |socket: Socket, raw: Raw, ack: Ack| {
         let action = Arc::clone(&action);
         async move { ack.send(&Answer::from(carry_out(&action, &socket, &raw))) }
     };
-    of.on(event, handler).map(drop)
+    of.on(event, handler)
 }
 
 /// What a client's ack is answered with: `{"ok":true}`, or `{"ok":false,"error":"…"}`.

@@ -11,7 +11,8 @@ pub const MAX_NAME: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventName(String);
 
-/// The name of a namespace: `/`, or `/` and a name, at most [`MAX_NAME`] bytes, without `,`, `?`, space or control character.
+/// The name of a namespace: `/`, or `/` and a name, at most [`MAX_NAME`] bytes, without `,`, `?`, space or control character. With a `*`,
+/// which stands for any text, it is a pattern: every namespace that it covers comes to be when a client asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespaceName(String);
 
@@ -28,7 +29,7 @@ pub enum NameError {
     Event,
     /// A namespace's name has not its form.
     #[error(
-        "expected a namespace such as \"/\" or \"/chat\": it begins with /, has no comma, question mark or space, and at most {MAX_NAME} bytes"
+        "expected a namespace such as \"/\" or \"/chat\", or a pattern such as \"/tenant-*\": it begins with /, has no comma, question mark or space, and at most {MAX_NAME} bytes"
     )]
     Namespace,
 }
@@ -67,6 +68,12 @@ impl NamespaceName {
         } else {
             Err(NameError::Namespace)
         }
+    }
+
+    /// Whether it is a pattern.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        self.0.contains('*')
     }
 
     /// The name, with its leading `/`.

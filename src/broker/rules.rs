@@ -5,7 +5,8 @@ use super::{EventName, Login, NamespaceName, Rooms};
 /// What clients may do, by namespace.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rules {
-    /// The namespaces that clients may connect to, beside `/`, each once.
+    /// The namespaces that clients may connect to, beside `/`, each once. A namespace that no name but several patterns cover is of the
+    /// first of them.
     pub namespaces: Vec<NamespaceRules>,
 }
 

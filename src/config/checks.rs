@@ -8,7 +8,10 @@ use super::{
     reader::Reader,
     settings::{Settings, keys},
 };
-use crate::node::{Origins, SameSite};
+use crate::{
+    broker::Rules,
+    node::{Origins, SameSite},
+};
 
 /// What the cluster adds to a client's message at most, in bytes, when it is published.
 const ENVELOPE: usize = 64 << 10;
@@ -17,7 +20,7 @@ const ENVELOPE: usize = 64 << 10;
 const NATS_MAX_PAYLOAD: usize = 1 << 20;
 
 /// Checks values against each other.
-pub(super) fn cross_check(settings: &Settings, reader: &mut Reader<'_>) {
+pub(super) fn cross_check(settings: &Settings, rules: &Rules, reader: &mut Reader<'_>) {
     listeners(settings, reader);
     cookies_and_origins(settings, reader);
     pages(settings, reader);
@@ -25,6 +28,7 @@ pub(super) fn cross_check(settings: &Settings, reader: &mut Reader<'_>) {
     cluster(settings, reader);
     sizes(settings, reader);
     credentials(settings, reader);
+    namespaces(settings, rules, reader);
 }
 
 fn listeners(settings: &Settings, reader: &mut Reader<'_>) {
@@ -133,6 +137,19 @@ fn cluster(settings: &Settings, reader: &mut Reader<'_>) {
         reader
             .notes
             .push("cluster.secret is shorter than 16 characters: it can be guessed".to_owned());
+    }
+}
+
+fn namespaces(settings: &Settings, rules: &Rules, reader: &mut Reader<'_>) {
+    let pattern = rules.namespaces.iter().find(|namespace| namespace.name.is_pattern());
+    if let Some(pattern) = pattern
+        && !settings.socketio.cleanup_empty_child_namespaces
+    {
+        reader.notes.push(format!(
+            "the namespaces of {} stay when their clients have left: one client can use up limits.child_namespaces; \
+             socketio.cleanup_empty_child_namespaces = true lets them go",
+            pattern.name
+        ));
     }
 }
 

@@ -70,6 +70,7 @@ fn doubtful_combinations_are_notes() {
     for (text, expected) in [
         ("internal.listen = \"0.0.0.0:3001\"", "not on loopback"),
         ("cluster.secret = \"short\"", "can be guessed"),
+        ("[[namespace]]\nname = \"/tenant-*\"", "the namespaces of /tenant-* stay"),
         ("cookie.enabled = true\ncookie.same_site = \"none\"", "forces cookie.secure"),
         ("cors.credentials = true", "no effect"),
         ("engine.outbox_bytes = \"64KiB\"", "disconnect those who get them"),

@@ -45,6 +45,7 @@ const EXAMPLE: &str = r#"
 #   room       to the room that the first argument names, without the sender
 #   join       the client joins the room that the first argument names        leave  the reverse
 #   ack        answers the client's ack with the arguments
+# A name with a * is a pattern: "/tenant-*" is every namespace that begins so, and comes to be when a client asks for it.
 # room, join and leave take the rooms they allow, as patterns in which * is any text. Names that begin with _ and the ids of sockets are
 # never allowed. on_connect is what a client is sent when it has connected.
 #

@@ -71,7 +71,7 @@ impl Sources {
         let settings = Settings::read(&mut reader);
         let rules = namespaces::read(reader.document.as_ref(), namespace_variable, &mut reader.mistakes);
         let config = settings.map(|settings| {
-            checks::cross_check(&settings, &mut reader);
+            checks::cross_check(&settings, &rules, &mut reader);
             let config = Config::new(settings, rules);
             checks::check_adapter(&config.adapter, &mut reader);
             config

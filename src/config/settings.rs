@@ -158,12 +158,16 @@ settings! {
     ["socketio"] socketio: SocketIoSection {
         /// How packets are written; clients need the same parser, and all nodes of a cluster.
         parser: ParserKind = "json";
+        /// Whether a namespace that came to be by a pattern (name = "/tenant-*") goes when its last client has left.
+        cleanup_empty_child_namespaces: bool = false;
     }
 
     /// How much one client may take of the node. Who takes more is refused, or is disconnected where it says so.
     ["limits"] limits: LimitsSection {
         /// Namespaces that one connection may be in.
         namespaces_per_connection: Count = 32;
+        /// Namespaces that may come to be by patterns (name = "/tenant-*"); clients that ask for one more are refused.
+        child_namespaces: Count = 10000;
         /// Rooms that one socket may be in. The reference has no such bound.
         rooms_per_socket: Count = 256;
         /// Binary attachments of one packet; a client that sends more is disconnected.

@@ -141,6 +141,8 @@ fn hub_config(settings: &Settings) -> hub::Config {
         connect_timeout: engine.connect_timeout.0,
         max_namespaces: limits.namespaces_per_connection.0,
         max_rooms: limits.rooms_per_socket.0,
+        max_child_namespaces: limits.child_namespaces.0,
+        cleanup_empty_child_namespaces: socketio.cleanup_empty_child_namespaces,
         parser: match socketio.parser {
             ParserKind::Json => Arc::new(JsonParser),
             ParserKind::Msgpack => Arc::new(MsgpackParser),

@@ -147,6 +147,14 @@ impl Builder {
         self
     }
 
+    /// Whether a namespace that came to be because a client asked for it ([`Io::of_dynamic`](crate::hub::Io::of_dynamic)) is removed when
+    /// its last socket has left. Default `false`.
+    #[must_use]
+    pub const fn cleanup_empty_child_namespaces(mut self, remove: bool) -> Self {
+        self.config.hub.cleanup_empty_child_namespaces = remove;
+        self
+    }
+
     /// How packets are written; clients need the same parser. Default [`JsonParser`](crate::hub::JsonParser).
     ///
     /// ```
@@ -182,6 +190,13 @@ impl Builder {
     #[must_use]
     pub const fn max_namespaces(mut self, namespaces: usize) -> Self {
         self.config.hub.max_namespaces = namespaces;
+        self
+    }
+
+    /// How many namespaces may exist because clients asked for them; a CONNECT that would make one more is refused. Default 10 000.
+    #[must_use]
+    pub const fn max_child_namespaces(mut self, namespaces: usize) -> Self {
+        self.config.hub.max_child_namespaces = namespaces;
         self
     }
 
@@ -267,6 +282,7 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
         ("body_timeout", *body_timeout),
         ("connect_timeout", hub.connect_timeout),
         ("ack_timeout", hub.ack_timeout),
+        ("request_timeout", hub.request_timeout),
         ("stall_timeout", hub.stall_timeout),
         ("attachment_timeout", hub.attachment_timeout),
     ] {
@@ -438,6 +454,8 @@ mod tests {
                 .parser(MsgpackParser)
                 .origins(Origins::SameHost)
                 .trusted_proxies(["10.0.0.0/8".parse().unwrap()])
+                .cleanup_empty_child_namespaces(true)
+                .max_child_namespaces(0)
                 .max_namespaces(1)
                 .max_rooms(1)
                 .max_attachments(0)

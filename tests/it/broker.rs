@@ -384,3 +384,43 @@ async fn static_keys_open_their_namespace_and_no_other() {
         }
     }
 }
+
+#[tokio::test]
+async fn namespaces_of_a_pattern_come_to_be_by_being_asked_for_and_are_apart() {
+    let io = broker(&format!(
+        "[[namespace]]\nname = \"/tenant-*\"\nconnect.token = {{ algorithm = \"HS256\", key = \"{KEY}\" }}\n\
+         on_connect = [{{ event = \"welcome\" }}]\nrule = [{{ event = \"say\", action = \"emit\" }}]"
+    ));
+    let mut clients = Vec::new();
+    for namespace in ["/tenant-1", "/tenant-1", "/tenant-2"] {
+        let mut client = Client::open(&io);
+        client.send(&format!("0{namespace},"));
+        let refused = format!(r#"4{namespace},{{"message":"a token is needed","data":{{"code":"token_missing"}}}}"#);
+        assert_eq!(client.next().await, refused);
+        client.send(&format!(r#"0{namespace},{{"token":"{}"}}"#, good(r#""sub":"ann""#)));
+        let mut got = Vec::new();
+        while got.len() < 2 {
+            got.extend(client.got());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(got[1], format!(r#"2{namespace},["welcome"]"#), "{got:?}");
+        clients.push(client);
+    }
+    clients[0].send(r#"2/tenant-1,7["say","hello"]"#);
+    let said = r#"2/tenant-1,["say","hello"]"#;
+    assert_eq!(clients[1].next().await, said);
+    assert_eq!(clients[2].got(), Vec::<String>::new());
+
+    let mut stranger = Client::open(&io);
+    for namespace in ["/tenant", "/tenants-1", "/tenant-*"] {
+        stranger.send(&format!("0{namespace},"));
+        let answer = stranger.next().await;
+        let covered = namespace == "/tenant-*";
+        assert_eq!(answer.contains("Invalid namespace"), !covered, "{answer}");
+        assert_eq!(
+            answer.contains("token_missing"),
+            covered,
+            "a name with a star is one like others: {answer}"
+        );
+    }
+}
