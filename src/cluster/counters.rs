@@ -57,7 +57,7 @@ counters! {
         clashes,
         /// Heartbeats refused because there are too many members.
         crowded,
-        /// Times this node found itself removed and began a new epoch.
+        /// Times this node began a new epoch: it found itself removed, or many namespaces had come and gone.
         renewals,
     }
 }

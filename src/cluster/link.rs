@@ -1,11 +1,10 @@
 //! The sending half: numbers what this node says, puts it into envelopes and offers it to the adapter.
 
 use std::{
-    collections::HashMap,
     fmt, iter,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -14,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{
     Config, Counters, Member, Origin,
+    channels::{Channel, Channels},
     sequences::TopicId,
     topics::{Topics, token},
     wire::{self, Address, Body, Flags, Goodbye, Heartbeat, Keys, Kind, List, MAX_REMOVED, MAX_REPORTED, Tag, TooLong},
@@ -37,45 +37,20 @@ pub(super) struct Link {
     past_epochs: Mutex<Vec<u64>>,
     /// The features that all living members have, this node included.
     common: AtomicU64,
-    /// Grows by the namespaces of this node, and never shrinks.
+    /// Grows with the namespaces of this node; those that are idle are forgotten from time to time.
     channels: RwLock<Channels>,
-    /// Subscriptions that the receiving task has yet to await; bounded by the namespaces.
-    pub(super) subscribing: Mutex<Vec<(TopicId, Subscribing)>>,
-    /// Wakes the receiving task for `subscribing`.
-    pub(super) subscribed: Notify,
+    /// Subscriptions that have begun or ended and with which the receiving task has yet to deal, in their order.
+    pub(super) wishes: Mutex<Vec<Wish>>,
+    /// Wakes the receiving task for `wishes`.
+    pub(super) wished: Notify,
 }
 
-/// One topic, and the numbers of what this node has published there.
-#[derive(Debug)]
-pub(super) struct Channel {
-    pub(super) id: TopicId,
-    pub(super) topic: Topic,
-    /// Empty for the control topic.
-    pub(super) namespace: Arc<str>,
-    token: String,
-    /// Whether it is subscribed; publishing alone needs no subscription.
-    subscribed: AtomicBool,
-    /// Held while a number is drawn AND its envelope offered to the adapter: so numbers arrive in order, and what a heartbeat reports
-    /// was published before it.
-    numbers: Mutex<Numbers>,
-}
-
-#[derive(Debug, Default)]
-struct Numbers {
-    epoch: u64,
-    /// As long as a namespace has one topic, both are the same.
-    namespace: u64,
-    topic: u64,
-    /// A goodbye was said, and nothing may follow it: other nodes would hold this one for a newcomer.
-    ended: bool,
-}
-
-#[derive(Debug, Default)]
-struct Channels {
-    by_id: Vec<Arc<Channel>>,
-    by_namespace: HashMap<Arc<str>, Arc<Channel>>,
-    by_topic: HashMap<Topic, Arc<Channel>>,
-    by_token: HashMap<String, TopicId>,
+/// What the receiving task has to do about a subscription.
+pub(super) enum Wish {
+    /// Await it.
+    Confirm(TopicId, Subscribing),
+    /// Forget what was heard on it: it has ended.
+    Forget(TopicId),
 }
 
 /// The last numbers used, by channel.
@@ -89,17 +64,8 @@ const PAST_EPOCHS: usize = 8;
 
 impl Link {
     pub(super) fn new(config: Config, topics: Topics, adapter: Arc<dyn Adapter>, origin: Origin) -> Self {
-        let control = Arc::new(Channel {
-            id: TopicId(0),
-            topic: topics.control(),
-            namespace: "".into(),
-            token: String::new(),
-            subscribed: AtomicBool::new(false),
-            numbers: Mutex::default(),
-        });
         let mut channels = Channels::default();
-        channels.by_topic.insert(control.topic.clone(), control.clone());
-        channels.by_id.push(control.clone());
+        let control = channels.add("".into(), topics.control(), String::new());
         Self {
             keys: Keys::new(&config.secrets),
             config,
@@ -112,8 +78,8 @@ impl Link {
             past_epochs: Mutex::default(),
             common: AtomicU64::new(wire::FEATURES),
             channels: RwLock::new(channels),
-            subscribing: Mutex::default(),
-            subscribed: Notify::new(),
+            wishes: Mutex::default(),
+            wished: Notify::new(),
         }
     }
 
@@ -152,6 +118,8 @@ impl Link {
             Ok(()) => self.counters.published.increment(),
             Err(PublishError::Full) => self.counters.publish_full.increment(),
             Err(PublishError::TooLarge { .. }) => self.counters.publish_too_large.increment(),
+            // It was idle for long, and forgotten in this moment.
+            Err(_) if lock(&channel.numbers).forgotten => self.publish(command),
             Err(_) => self.counters.publish_closed.increment(),
         }
     }
@@ -198,7 +166,7 @@ impl Link {
             limit: wire::MAX_HEADER,
         };
         let mut numbers = lock(&channel.numbers);
-        if numbers.ended {
+        if numbers.ended || numbers.forgotten {
             return Err(PublishError::Closed);
         }
         let origin = self.origin();
@@ -224,9 +192,9 @@ impl Link {
 
     fn used(&self, turn: usize) -> Used {
         let epoch = self.origin().epoch;
-        let channels: Vec<_> = read(&self.channels).by_id.iter().skip(1).cloned().collect();
+        let channels: Vec<_> = read(&self.channels).iter().cloned().collect();
         let used = channels.into_iter().map(|channel| {
-            let used = lock(&channel.numbers).used(epoch);
+            let used = channel.used(epoch);
             (channel, used)
         });
         let used: Vec<_> = used.filter(|(_, used)| *used > 0).collect();
@@ -239,66 +207,70 @@ impl Link {
 
     /// The channel of a namespace, made when it is new.
     pub(super) fn channel(&self, namespace: &Arc<str>) -> Arc<Channel> {
-        if let Some(channel) = read(&self.channels).by_namespace.get(namespace) {
+        if let Some(channel) = read(&self.channels).of(namespace) {
             return channel.clone();
         }
         let token = token(namespace);
         let topic = self.topics.namespace(&token);
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.by_namespace.get(namespace) {
+        if let Some(channel) = channels.of(namespace) {
             return channel.clone();
         }
-        let channel = Arc::new(Channel {
-            id: TopicId(u32::try_from(channels.by_id.len()).unwrap_or(u32::MAX)),
-            topic,
-            namespace: namespace.clone(),
-            token,
-            subscribed: AtomicBool::new(false),
-            numbers: Mutex::default(),
-        });
-        channels.by_namespace.insert(namespace.clone(), channel.clone());
-        channels.by_topic.insert(channel.topic.clone(), channel.clone());
-        channels.by_token.insert(channel.token.clone(), channel.id);
-        channels.by_id.push(channel.clone());
-        channel
+        channels.add(namespace.clone(), topic, token)
     }
 
     /// The channel of a topic that was heard.
     pub(super) fn channel_of(&self, topic: &Topic) -> Option<Arc<Channel>> {
-        read(&self.channels).by_topic.get(topic).cloned()
+        read(&self.channels)
+            .of_topic(topic)
+            .filter(|channel| channel.is_subscribed())
+            .cloned()
     }
 
-    /// What a list of last numbers says of this node's own channels. A complete list says of a topic that it does not name that
-    /// nothing was published there.
+    /// What a list of last numbers says of this node's own channels: see [`Channels::reported`].
     pub(super) fn reported(&self, used: &[(&str, u64)], complete: bool) -> Vec<(TopicId, u64)> {
-        let channels = read(&self.channels);
-        let mut by_id = vec![complete.then_some(0); channels.by_id.len()];
-        for (token, used) in used {
-            if let Some(slot) = channels.by_token.get(*token).and_then(|id| by_id.get_mut(id.0 as usize)) {
-                *slot = Some(*used);
-            }
-        }
-        let reported = channels.by_id.iter().zip(by_id).skip(1);
-        reported.filter_map(|(channel, used)| Some((channel.id, used?))).collect()
-    }
-
-    /// Wants nothing of a namespace any more.
-    fn unsubscribe(&self, namespace: &Arc<str>) {
-        let Some(channel) = read(&self.channels).by_namespace.get(namespace).cloned() else {
-            return;
-        };
-        if channel.subscribed.swap(false, Relaxed) {
-            self.adapter.unsubscribe(&Pattern::Exact(channel.topic.clone()));
-        }
+        read(&self.channels).reported(used, complete)
     }
 
     /// Wants what is published on the channel; the receiving task learns when the backend has confirmed it. Idempotent.
     pub(super) fn subscribe(&self, channel: &Channel) {
-        if !channel.subscribed.swap(true, Relaxed) {
-            let subscribing = self.adapter.subscribe(Pattern::Exact(channel.topic.clone()));
-            lock(&self.subscribing).push((channel.id, subscribing));
-            self.subscribed.notify_one();
+        match read(&self.channels).mark(channel, true) {
+            Some(true) => {
+                let subscribing = self.adapter.subscribe(Pattern::Exact(channel.topic.clone()));
+                self.wish(Wish::Confirm(channel.id, subscribing));
+            }
+            Some(false) => {}
+            // It was forgotten in this moment, before it was marked.
+            None => self.subscribe(&self.channel(&channel.namespace)),
         }
+    }
+
+    /// Wants nothing of a namespace any more. Idempotent.
+    fn unsubscribe(&self, namespace: &str) {
+        let channels = read(&self.channels);
+        let Some(channel) = channels.of(namespace).cloned() else { return };
+        let changed = channels.mark(&channel, false);
+        drop(channels);
+        if changed == Some(true) {
+            self.adapter.unsubscribe(&Pattern::Exact(channel.topic.clone()));
+            self.wish(Wish::Forget(channel.id));
+        }
+    }
+
+    fn wish(&self, wish: Wish) {
+        lock(&self.wishes).push(wish);
+        self.wished.notify_one();
+    }
+
+    /// How many channels are kept for nothing but their numbers.
+    pub(super) fn idle(&self) -> usize {
+        read(&self.channels).idle()
+    }
+
+    /// Forgets the channels whose numbers nobody has seen in this epoch: see [`Channels::forget_idle`].
+    pub(super) fn forget_idle(&self) -> Vec<TopicId> {
+        let epoch = self.origin().epoch;
+        self.channels.write().unwrap_or_else(PoisonError::into_inner).forget_idle(epoch)
     }
 }
 
@@ -320,22 +292,6 @@ impl Observer for Link {
 
     fn namespace_removed(&self, name: &Arc<str>) {
         self.unsubscribe(name);
-    }
-}
-
-impl Numbers {
-    /// Draws the next numbers, from 1 in a new epoch.
-    fn next(&mut self, epoch: u64) {
-        if self.epoch != epoch {
-            (self.epoch, self.namespace, self.topic) = (epoch, 0, 0);
-        }
-        self.namespace += 1;
-        self.topic += 1;
-    }
-
-    /// The last number of this epoch. Changes nothing: the caller's epoch may be the one before.
-    fn used(&self, epoch: u64) -> u64 {
-        if self.epoch == epoch { self.topic } else { 0 }
     }
 }
 

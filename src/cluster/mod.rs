@@ -6,11 +6,13 @@
 //! | `topics` | the names of topics |
 //! | `membership` | who is there (sans-IO) |
 //! | `sequences` | drops repeats, counts holes (a plain value) |
+//! | `channels` | the topics of this node, and what it has published there (a plain value) |
 //! | `link` | the sending half: numbers envelopes and offers them to the adapter |
 //! | `receiver` | the receiving half: the one task that reads the inbox |
 //!
 //! Knows the hub's commands and the `Adapter` trait; does not know which backend there is, transports or HTTP.
 
+mod channels;
 mod config;
 mod counters;
 mod health;

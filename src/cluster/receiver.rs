@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Member, Origin,
+    channels::Channel,
     health::Standing,
-    link::{Channel, Link, lock},
+    link::{Link, Wish, lock},
     membership::{Event, Heard, Membership, Times},
     sequences::{Seen, Sequences, TopicId},
     wire::{self, Envelope, Flags, Goodbye, Heartbeat, Kind, WireError, unpack},
@@ -30,6 +31,9 @@ const BATCH_SOCKETS: usize = 1024;
 /// Bytes that are worked off before other tasks get their turn: far fewer than an outbox takes, or a burst would cut clients off
 /// for which nobody has had the time to write.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// Channels that are kept for nothing but their numbers before some are forgotten.
+const MAX_IDLE: usize = if cfg!(test) { 16 } else { 4096 };
 
 /// Heartbeats that are sent early, to answer a newcomer or to prove a subscription, keep this share of the usual distance.
 const EARLY: u32 = 10;
@@ -92,7 +96,7 @@ impl Receiver {
                 biased;
                 () = cancelled.cancelled() => return,
                 () = tokio::time::sleep_until(wake.into()) => self.tick(now()),
-                () = link.subscribed.notified() => self.confirming.extend(lock(&link.subscribing).drain(..).map(confirmation)),
+                () = link.wished.notified() => self.fulfil(),
                 Some((topic, confirmed)) = self.confirming.next() => if confirmed.is_ok() {
                     self.proving.push((topic, link.control_sequence()));
                     self.hasten(now());
@@ -110,12 +114,47 @@ impl Receiver {
         }
     }
 
+    /// Deals with subscriptions that have begun or ended.
+    fn fulfil(&mut self) {
+        let wishes = std::mem::take(&mut *lock(&self.link.wishes));
+        for wish in wishes {
+            match wish {
+                Wish::Confirm(topic, subscribing) => self.confirming.push(confirmation(topic, subscribing)),
+                Wish::Forget(topic) => self.forget(topic),
+            }
+        }
+    }
+
+    fn forget(&mut self, topic: TopicId) {
+        self.sequences.forget(topic);
+        self.proving.retain(|(proving, _)| *proving != topic);
+    }
+
+    /// Forgets channels that clients have made this node use and that nobody needs, once there are many. Numbers that others have seen
+    /// can only be forgotten with their epoch.
+    fn tidy(&mut self, now: Instant) {
+        if self.link.idle() <= MAX_IDLE {
+            return;
+        }
+        self.fulfil();
+        let mut forgotten = self.link.forget_idle();
+        if self.link.idle() > MAX_IDLE {
+            tracing::info!("many namespaces have come and gone: this node begins a new epoch");
+            self.begin_epoch(now);
+            forgotten.extend(self.link.forget_idle());
+        }
+        for topic in forgotten {
+            self.forget(topic);
+        }
+    }
+
     fn tick(&mut self, now: Instant) {
         let events = self.membership.handle_timeout(now);
         self.changed(now, events);
         if now < self.next_heartbeat {
             return;
         }
+        self.tidy(now);
         self.link.heartbeat(self.turn, self.membership.unaware());
         self.turn = self.turn.wrapping_add(1);
         (self.last_heartbeat, self.next_heartbeat) = (now, now + self.link.config.heartbeat);
@@ -330,10 +369,13 @@ impl Receiver {
 
     /// Another node holds this one for gone: comes back under a new epoch.
     fn renew(&mut self, now: Instant, by: Origin) {
-        let epoch = clock().max(self.link.origin().epoch + 1);
-        tracing::warn!(%by, epoch, "this node was held for gone, and begins a new epoch");
+        tracing::warn!(%by, "this node was held for gone, and begins a new epoch");
+        self.begin_epoch(now);
+    }
+
+    fn begin_epoch(&mut self, now: Instant) {
         self.link.counters.renewals.increment();
-        self.link.renew(epoch);
+        self.link.renew(clock().max(self.link.origin().epoch + 1));
         self.membership.renew();
         for (_, above) in &mut self.proving {
             *above = 0;
@@ -377,7 +419,7 @@ impl Said {
     }
 }
 
-fn confirmation((topic, subscribing): (TopicId, Subscribing)) -> BoxFuture<'static, (TopicId, Result<(), SubscribeError>)> {
+fn confirmation(topic: TopicId, subscribing: Subscribing) -> BoxFuture<'static, (TopicId, Result<(), SubscribeError>)> {
     Box::pin(async move { (topic, subscribing.await) })
 }
 

@@ -94,6 +94,17 @@ impl Sequences {
         }
     }
 
+    /// The subscription of `topic` has ended, or the topic has become another one: nothing is known of it any more.
+    pub(super) fn forget(&mut self, topic: TopicId) {
+        let index = topic.0 as usize;
+        if let Some(armed) = self.armed.get_mut(index) {
+            *armed = false;
+        }
+        for last in self.origins.values_mut().filter_map(|known| known.last.get_mut(index)) {
+            *last = None;
+        }
+    }
+
     /// The origin has left: what is known of it may be replaced first.
     pub(super) fn retire(&mut self, origin: Origin) {
         if let Some(known) = self.origins.get_mut(&origin) {

@@ -157,6 +157,14 @@ const COUNTERS: &[Metric] = &[
     metric("fanfare_events_unhandled_total", "Events without a handler", |l| {
         l.hub.counters().events_unhandled.get()
     }),
+    metric("fanfare_events_refused_total", "Events that a packet middleware refused", |l| {
+        l.hub.counters().events_refused.get()
+    }),
+    metric(
+        "fanfare_child_namespaces_refused_total",
+        "Dynamic namespaces for which there was no place",
+        |l| l.hub.counters().children_refused.get(),
+    ),
     metric("fanfare_handler_errors_total", "Handlers that returned an error", |l| {
         l.hub.counters().handler_errors.get()
     }),

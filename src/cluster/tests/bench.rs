@@ -37,8 +37,12 @@ impl Node {
     }
 
     pub(super) fn start_now(bus: &MemoryBus, config: Config, tag: NodeTag) -> Self {
+        Self::start_with(bus, config, tag, hub::Config::default())
+    }
+
+    pub(super) fn start_with(bus: &MemoryBus, config: Config, tag: NodeTag, hub: hub::Config) -> Self {
         let adapter = Arc::new(Faulty::new(bus));
-        let hub = Hub::new(hub::Config::default(), tag);
+        let hub = Hub::new(hub, tag);
         let cluster = Cluster::start(config, hub.clone(), adapter.clone(), tag).unwrap();
         let io = Io::new(hub.clone(), cluster.clone());
         Self { hub, io, cluster, adapter }

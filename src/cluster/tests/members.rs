@@ -190,3 +190,42 @@ async fn who_asks_the_cluster_is_told_which_members_were_not_asked() {
     let answers = one.io.emit_with_ack::<u8>("n", &()).await;
     assert!(matches!(answers, Err(hub::BroadcastAckError::Partial { missing, .. }) if &*missing.nodes[0] == "two"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_of_clients_come_and_go_and_are_heard_while_they_exist() {
+    let bus = MemoryBus::new();
+    let cleaning = hub::Config {
+        cleanup_empty_child_namespaces: true,
+        ..hub::Config::default()
+    };
+    let one = Node::start_with(&bus, named("one"), NodeTag::random(), cleaning.clone());
+    let two = Node::start_with(&bus, named("two"), NodeTag::random(), cleaning);
+    for node in [&one, &two] {
+        drop(node.io.of_pattern("/c*"));
+    }
+    heartbeats(2).await;
+    // Many come and go; each is heard on the other node while it exists there, and nothing is taken for lost.
+    for round in 0..3 {
+        for number in 0..40 {
+            let name = format!("/c{number}");
+            let (here, there) = (one.client(&name).await, two.client(&name).await);
+            settle().await;
+            one.io.of(&name).emit("e", &round).unwrap();
+            assert_eq!(there.events().await, [format!(r#"["e",{round}]"#)], "{name}");
+            assert_eq!(here.events().await.len(), 1);
+            drop((here, there));
+            settle().await;
+            assert_eq!(two.hub.namespaces(), ["/".into()], "{name}");
+        }
+        heartbeats(3).await;
+    }
+    for node in [&one, &two] {
+        assert_eq!(
+            (node.count("holes"), node.count("repeats"), node.count("publish_closed")),
+            (0, 0, 0)
+        );
+    }
+    // The numbers of the many are forgotten, with the epoch in which they were used.
+    assert!(one.count("renewals") > 0);
+    assert!(one.cluster.link.idle() <= 17, "{}", one.cluster.link.idle());
+}

@@ -276,3 +276,34 @@ async fn a_socket_keeps_values_and_data_of_its_own() {
     assert_eq!(log.take(), ["first", "{}", r#"second {"n":1}"#]);
     assert_eq!(io.hub().counters().events_rejected.get(), 1);
 }
+
+#[tokio::test]
+async fn a_panic_at_the_end_of_a_socket_harms_nobody_and_nothing_of_its_end() {
+    let (io, log) = logging();
+    io.sockets()
+        .on_any(async |raw: Raw| assert_ne!(raw.event(), "any", "on purpose"))
+        .unwrap()
+        .fallback(async |raw: Raw, log: State<Log>| log.add(raw.event()))
+        .unwrap()
+        .on_disconnecting(|_: Socket| -> std::future::Ready<()> { panic!("on purpose") })
+        .unwrap()
+        .on_disconnect(async |socket: Socket, log: State<Log>| {
+            log.add("left");
+            assert!(socket.is_connected(), "on purpose");
+        })
+        .unwrap();
+    let (mut peer, _) = Peer::joined(&io);
+    let (mut other, _) = Peer::joined(&io);
+    assert_eq!(peer.send(r#"2["any"]"#), Flow::Continue);
+    peer.close(CloseReason::TransportClose);
+    quiet(&io).await;
+    assert_eq!(other.send(r#"2["e"]"#), Flow::Continue);
+    quiet(&io).await;
+    assert_eq!(
+        log.take(),
+        ["any", "left", "e"],
+        "a catch-all that panics keeps no event from its handler"
+    );
+    let counters = io.hub().counters();
+    assert_eq!((counters.handler_panics.get(), counters.sockets.get()), (3, 1));
+}

@@ -1,0 +1,168 @@
+//! The topics of this node's namespaces, and the numbers of what it has published there.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use fanfare_adapters::Topic;
+
+use super::{link::lock, sequences::TopicId};
+
+/// One topic, and the numbers of what this node has published there.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) id: TopicId,
+    pub(super) topic: Topic,
+    /// Empty for the control topic.
+    pub(super) namespace: Arc<str>,
+    pub(super) token: String,
+    /// Whether it is subscribed; publishing alone needs no subscription. Changed under a lock of the channels.
+    subscribed: AtomicBool,
+    /// Held while a number is drawn AND its envelope offered to the adapter: so numbers arrive in order, and what a heartbeat reports
+    /// was published before it.
+    pub(super) numbers: Mutex<Numbers>,
+}
+
+/// The last numbers drawn.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    epoch: u64,
+    /// As long as a namespace has one topic, both are the same.
+    pub(super) namespace: u64,
+    pub(super) topic: u64,
+    /// A goodbye was said, and nothing may follow it: other nodes would hold this one for a newcomer.
+    pub(super) ended: bool,
+    /// The channel was forgotten: its namespace has another one, if any.
+    pub(super) forgotten: bool,
+}
+
+/// All channels: those of namespaces that exist here, and some of others.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    /// By number; the first is the control channel.
+    slots: Vec<Option<Arc<Channel>>>,
+    free: Vec<TopicId>,
+    by_namespace: HashMap<Arc<str>, TopicId>,
+    by_topic: HashMap<Topic, TopicId>,
+    by_token: HashMap<String, TopicId>,
+}
+
+impl Channel {
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Relaxed)
+    }
+
+    /// The last number used in this epoch.
+    pub(super) fn used(&self, epoch: u64) -> u64 {
+        lock(&self.numbers).used(epoch)
+    }
+}
+
+impl Numbers {
+    /// Draws the next numbers, from 1 in a new epoch.
+    pub(super) fn next(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            (self.epoch, self.namespace, self.topic) = (epoch, 0, 0);
+        }
+        self.namespace += 1;
+        self.topic += 1;
+    }
+
+    /// The last number of this epoch. Changes nothing: the caller's epoch may be the one before.
+    fn used(&self, epoch: u64) -> u64 {
+        if self.epoch == epoch { self.topic } else { 0 }
+    }
+}
+
+impl Channels {
+    pub(super) fn of(&self, namespace: &str) -> Option<&Arc<Channel>> {
+        self.get(*self.by_namespace.get(namespace)?)
+    }
+
+    pub(super) fn of_topic(&self, topic: &Topic) -> Option<&Arc<Channel>> {
+        self.get(*self.by_topic.get(topic)?)
+    }
+
+    /// The channels of namespaces, in an order that stays while none is added or forgotten.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Channel>> {
+        self.slots.iter().skip(1).flatten()
+    }
+
+    /// Adds one, which is not subscribed.
+    pub(super) fn add(&mut self, namespace: Arc<str>, topic: Topic, token: String) -> Arc<Channel> {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            TopicId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+        });
+        let channel = Arc::new(Channel {
+            id,
+            topic,
+            namespace,
+            token,
+            subscribed: AtomicBool::new(false),
+            numbers: Mutex::default(),
+        });
+        self.by_namespace.insert(channel.namespace.clone(), id);
+        self.by_topic.insert(channel.topic.clone(), id);
+        self.by_token.insert(channel.token.clone(), id);
+        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+            *slot = Some(channel.clone());
+        }
+        channel
+    }
+
+    /// Marks a channel as subscribed or not; says whether it was the other way round. Nothing is marked that was forgotten.
+    pub(super) fn mark(&self, channel: &Channel, subscribed: bool) -> Option<bool> {
+        let known = self.get(channel.id).filter(|known| std::ptr::eq(Arc::as_ptr(known), channel));
+        known.map(|known| known.subscribed.swap(subscribed, Relaxed) != subscribed)
+    }
+
+    /// What a list of last numbers says of the channels that are subscribed. A complete list says of a topic that it does not name that
+    /// nothing was published there.
+    pub(super) fn reported(&self, used: &[(&str, u64)], complete: bool) -> Vec<(TopicId, u64)> {
+        let mut by_id = vec![complete.then_some(0); self.slots.len()];
+        for (token, used) in used {
+            if let Some(slot) = self.by_token.get(*token).and_then(|id| by_id.get_mut(id.0 as usize)) {
+                *slot = Some(*used);
+            }
+        }
+        let subscribed = self.iter().filter(|channel| channel.is_subscribed());
+        let reported = subscribed.filter_map(|channel| Some((channel.id, (*by_id.get(channel.id.0 as usize)?)?)));
+        reported.collect()
+    }
+
+    /// How many channels are not subscribed.
+    pub(super) fn idle(&self) -> usize {
+        self.iter().filter(|channel| !channel.is_subscribed()).count()
+    }
+
+    /// Forgets the channels that are neither subscribed nor were used in this epoch, and gives their numbers to others: a number that was
+    /// drawn on one of them would be drawn again. The caller sees to it that nobody remembers what belonged to the ids.
+    pub(super) fn forget_idle(&mut self, epoch: u64) -> Vec<TopicId> {
+        let mut forgotten = Vec::new();
+        for slot in self.slots.iter_mut().skip(1) {
+            let idle = slot.take_if(|channel| {
+                let mut numbers = lock(&channel.numbers);
+                let idle = !channel.is_subscribed() && numbers.used(epoch) == 0 && !numbers.ended;
+                numbers.forgotten = idle;
+                idle
+            });
+            if let Some(channel) = idle {
+                self.by_namespace.remove(&channel.namespace);
+                self.by_topic.remove(&channel.topic);
+                self.by_token.remove(&channel.token);
+                forgotten.push(channel.id);
+            }
+        }
+        self.free.extend(&forgotten);
+        forgotten
+    }
+
+    fn get(&self, id: TopicId) -> Option<&Arc<Channel>> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+}
