@@ -204,6 +204,7 @@ impl Connections {
                         }
                         Ok((stream, _)) => {
                             drop(stream);
+                            self.whose.count_exhausted();
                             if !std::mem::replace(&mut full, true) {
                                 tracing::warn!("refusing connections: the file descriptors for clients are used up");
                             }
@@ -318,6 +319,13 @@ impl Connections {
 }
 
 impl Whose {
+    /// Counts a connection that found no file descriptor.
+    fn count_exhausted(&self) {
+        if let Self::Clients { counters, .. } = self {
+            counters.exhausted.increment();
+        }
+    }
+
     /// Counts a connection of this address.
     fn enter(&self, address: IpAddr) -> Result<Place, Crowded> {
         let Self::Clients {

@@ -12,6 +12,8 @@ pub(super) struct Counters {
     refused: [Counter; CODES.len()],
     /// Connections refused because their address had as many as one may have.
     pub(super) crowded: Counter,
+    /// Connections refused because the file descriptors that clients may have were used up.
+    pub(super) exhausted: Counter,
 }
 
 impl Counters {

@@ -95,6 +95,11 @@ const COUNTERS: &[Metric] = &[
         |l| l.engine.counters().crowded.get(),
     ),
     metric(
+        "fanfare_connections_refused_total",
+        "Connections refused because the file descriptors for clients were used up",
+        |l| l.node.exhausted.get(),
+    ),
+    metric(
         "fanfare_connections_refused_per_address_total",
         "Connections refused because the client's address had too many",
         |l| l.node.crowded.get(),

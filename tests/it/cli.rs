@@ -246,6 +246,11 @@ fn clients_that_take_every_file_descriptor_they_can_get_leave_some_to_probes() {
     // The last of them was refused: those before have been taken up or refused by then.
     assert!(matches!(clients.last().unwrap().read(&mut [0]), Ok(0) | Err(_)));
     assert!(get(&internal, "/livez").starts_with("HTTP/1.1 200"));
+    let metrics = get(&internal, "/metrics");
+    let refused = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("fanfare_connections_refused_total "));
+    assert!(refused.is_some_and(|refused| refused.parse::<u32>().unwrap() > 0), "{refused:?}");
     drop(clients);
     node.signal("TERM");
     let (code, log) = node.ended();
