@@ -11,11 +11,11 @@ export class Proxy {
   #pairs = new Set();
   #open = true;
 
-  /** A proxy on a free port to `port`. */
-  static async start(port) {
+  /** A proxy to `port`, on a free one unless told which. */
+  static async start(port, { listen = 0 } = {}) {
     const proxy = new this();
     proxy.#server = createServer((near) => proxy.#join(near, connect(port, "127.0.0.1")));
-    proxy.#server.listen(0, "127.0.0.1");
+    proxy.#server.listen(listen, "127.0.0.1");
     await once(proxy.#server, "listening");
     proxy.url = `http://127.0.0.1:${proxy.#server.address().port}`;
     return proxy;
