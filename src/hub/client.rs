@@ -46,7 +46,7 @@ pub(super) struct Client {
     assembler: Assembler,
     /// One for each namespace asked for, at most so many as settings allow.
     sockets: SmallVec<[Arc<socket::Core>; 1]>,
-    /// When the connection ends unless it has joined a namespace; nothing once it has.
+    /// When the connection ends unless it has joined a namespace; nothing while it has.
     deadline: Option<Instant>,
     /// When the attachment that is awaited is late.
     late: Option<Instant>,
@@ -185,16 +185,15 @@ impl Client {
     fn leave(&mut self, namespace: &str) {
         if let Some(place) = self.place(namespace) {
             self.sockets.swap_remove(place).end(DisconnectReason::ClientNamespaceDisconnect);
-            self.deadline = None;
+            let last = !self.sockets.iter().any(joined);
+            self.deadline = last.then(|| now() + self.shared.config.connect_timeout);
         }
     }
 
     /// The socket of a namespace that was joined.
     fn joined(&self, namespace: &str) -> Result<&Arc<socket::Core>, Violation> {
         let socket = self.sockets.iter().find(|socket| *socket.namespace.name == *namespace);
-        socket
-            .filter(|socket| matches!(socket.standing(), Standing::Connected | Standing::Ended))
-            .ok_or(Violation)
+        socket.filter(|socket| joined(socket)).ok_or(Violation)
     }
 
     fn place(&self, namespace: &str) -> Option<usize> {
@@ -266,7 +265,6 @@ impl Connection for Client {
             self.peer.intake.release();
         }
         if self.deadline.is_some_and(|at| at <= now) {
-            let joined = |socket: &Arc<socket::Core>| matches!(socket.standing(), Standing::Connected | Standing::Ended);
             if !self.sockets.iter().any(joined) {
                 self.shared.counters.connect_timeouts.increment();
                 return Flow::Close(CloseReason::ForcedClose);
@@ -299,6 +297,11 @@ fn auth(query: &str) -> String {
     let pairs = form_urlencoded::parse(query.as_bytes());
     let object: serde_json::Map<_, _> = pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
     serde_json::Value::Object(object).to_string()
+}
+
+/// Whether the client takes the socket for joined: also one that the server has disconnected, of which it may not know yet.
+fn joined(socket: &Arc<socket::Core>) -> bool {
+    matches!(socket.standing(), Standing::Connected | Standing::Ended)
 }
 
 /// Queues an event for its handler.

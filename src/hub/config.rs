@@ -7,7 +7,8 @@ use crate::protocol::socketio::{JsonParser, Limits, Parser};
 /// Settings of a [`Hub`](super::Hub).
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// A connection that has joined no namespace after this time is closed. Default: 45 s.
+    /// A connection that has been in no namespace for this time is closed: since it was opened, or since it left the last one. Default:
+    /// 45 s.
     pub connect_timeout: Duration,
     /// How long an emitted event's ack is waited for unless the caller says otherwise. Default: 10 s.
     pub ack_timeout: Duration,

@@ -101,8 +101,17 @@ async fn a_connection_without_a_namespace_is_closed_in_time() {
     let (mut joined, _) = Peer::joined(&io);
     assert_eq!(joined.connection.deadline(), None);
     assert_eq!(joined.send("1"), Flow::Continue);
-    assert_eq!(joined.connection.deadline(), None, "the timeout is over with the first namespace");
-    assert_eq!(joined.connection.timeout(), Flow::Continue);
+    assert_eq!(
+        joined.connection.timeout(),
+        REFUSED,
+        "it counts anew from the end of the last namespace"
+    );
+    assert_eq!(io.hub().counters().connect_timeouts.get(), 2);
+    drop(io.of("/other"));
+    let (mut joined, _) = Peer::joined(&io);
+    joined.join("0/other,");
+    assert_eq!(joined.send("1"), Flow::Continue);
+    assert_eq!(joined.connection.deadline(), None, "another namespace is left");
 
     io.sockets().with(async || Ok(())).unwrap();
     let mut late = Peer::open(&io);
