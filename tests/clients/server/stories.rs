@@ -1,6 +1,11 @@
 //! What the stories of the clients ask of a server, in each of its namespaces.
 
-use fanfare::hub::{Ack, AckError, ConnectError, Data, EmitError, Io, Namespace, Raw, RegisterError, Rejection, Socket};
+use std::time::Duration;
+
+use fanfare::hub::{
+    Ack, AckError, BroadcastAckError, ConnectError, Data, EmitError, Io, Namespace, ParentNamespace, Raw, RegisterError, Rejection, Socket,
+    State,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,39 +23,47 @@ struct Question {
     bytes: bytes::Bytes,
 }
 
-pub(crate) fn register(io: &Io) -> Result<(), RegisterError> {
-    for name in ["/", "/custom"] {
-        let namespace = io.of(name);
-        namespace.on_connect(greet)?;
-        events(&namespace)?;
-    }
-    // One that says nothing by itself.
-    events(&io.of("/quiet"))
+/// Registers what a namespace hears, be it one or the parent of many.
+macro_rules! events {
+    ($namespace:expr) => {
+        $namespace
+            .with(guard)?
+            .on("message", message)?
+            .on("message-with-ack", answer)?
+            .on("ask", ask)?
+            .on("ask everyone", ask_everyone)?
+            .on("join", join)?
+            .on("leave", leave)?
+            .on("say", say)?
+            .on("shout", shout)?
+            .on("announce", announce)?
+            .on("whisper", whisper)?
+            .on("emit in order", emit_in_order)?
+            .on("join and tell", join_and_tell)?
+            .on("kick", async |socket: Socket| socket.disconnect(false))?
+            .on("kick out", async |socket: Socket| socket.disconnect(true))?
+    };
 }
 
-fn events(namespace: &Namespace) -> Result<(), RegisterError> {
-    namespace
-        .with(guard)?
-        .on("message", message)?
-        .on("message-with-ack", answer)?
-        .on("ask", ask)?
-        .on("join", join)?
-        .on("leave", leave)?
-        .on("say", say)?
-        .on("shout", async |socket: Socket, event: Raw| {
-            socket.broadcast().emit_payload(event.payload().clone());
-        })?
-        .on("announce", async |socket: Socket, event: Raw| {
-            everybody(&socket).all().emit_payload(event.payload().clone());
-        })?
-        .on("whisper", async |socket: Socket, event: Raw| {
-            everybody(&socket).volatile().emit_payload(event.payload().clone());
-        })?
-        .on("emit in order", emit_in_order)?
-        .on("join and tell", join_and_tell)?
-        .on("kick", async |socket: Socket| socket.disconnect(false))?
-        .on("kick out", async |socket: Socket| socket.disconnect(true))?;
+/// All namespaces of the pattern.
+struct Family(ParentNamespace);
+
+pub(crate) fn register(io: &Io) -> Result<(), RegisterError> {
+    for name in ["/", "/custom"] {
+        events!(io.of(name)).on_connect(greet)?;
+    }
+    // One that says nothing by itself.
+    events!(io.of("/quiet"));
+    let family = io.of_dynamic(|name, _| async move { is_of_the_family(&name) });
+    io.provide(Family(family.clone()));
+    events!(family).on_connect(greet)?.on("tell the family", tell_the_family)?;
     Ok(())
+}
+
+/// `/dynamic-` and a number.
+fn is_of_the_family(name: &str) -> bool {
+    name.strip_prefix("/dynamic-")
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Guests are welcome, and any token but the wrong one.
@@ -104,6 +117,41 @@ async fn say(socket: Socket, event: Raw) -> Result<(), Rejection> {
     let room: String = event.arg(0)?;
     socket.to(room).emit_payload(event.payload().clone());
     Ok(())
+}
+
+async fn shout(socket: Socket, event: Raw) {
+    socket.broadcast().emit_payload(event.payload().clone());
+}
+
+async fn announce(socket: Socket, event: Raw) {
+    everybody(&socket).all().emit_payload(event.payload().clone());
+}
+
+async fn whisper(socket: Socket, event: Raw) {
+    everybody(&socket).volatile().emit_payload(event.payload().clone());
+}
+
+async fn tell_the_family(family: State<Family>, event: Raw) -> Result<(), EmitError> {
+    if let Some((_, arguments)) = event.payload().as_event() {
+        family.0.0.all().emit_payload(arguments.to_event("family")?);
+    }
+    Ok(())
+}
+
+/// Asks everybody in the namespace; who does not answer in so many milliseconds is not waited for.
+async fn ask_everyone(socket: Socket, Data(timeout): Data<u64>, ack: Ack) -> Result<(), EmitError> {
+    let asked = everybody(&socket)
+        .timeout(Duration::from_millis(timeout))
+        .emit_with_ack::<Value>("anyone?", &());
+    let (complete, answers) = match asked.await {
+        Ok(answers) => (true, answers),
+        Err(BroadcastAckError::Partial { answers, .. }) => (false, answers),
+        Err(error) => {
+            tracing::error!(%error, "nobody could be asked");
+            (false, Vec::new())
+        }
+    };
+    ack.send(&json!({ "complete": complete, "answers": answers }))
 }
 
 /// Directly and by broadcast, in turn.

@@ -54,7 +54,7 @@ export const acksOfMany = promise("who leaves is not waited for when many are as
 });
 
 export const shutdown = promise("a shutdown sends the clients away over a while, not all at once", { drain: 1_000 }, async (server) => {
-  const clients = Array.from({ length: 20 }, () => connectClient(server.url, { transports: ["websocket"] }));
+  const clients = Array.from({ length: 100 }, () => connectClient(server.url, { transports: ["websocket"] }));
   await until("all are connected", () => clients.every((client) => client.connected));
   const gone = [];
   for (const client of clients) client.once("disconnect", (reason) => gone.push({ at: performance.now(), reason }));
