@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ConnectError, Hub, namespace, shared::lock, socket, socket::Standing};
 
@@ -67,7 +67,7 @@ impl fmt::Debug for Parent {
 
 /// Asks the parents in the order in which they were made whether the namespace of a socket may exist; the first who allows it adopts it.
 pub(super) async fn decide(hub: &Weak<Hub>, socket: &Arc<socket::Core>) -> Result<(), ConnectError> {
-    let unknown = || ConnectError::new("Invalid namespace");
+    let unknown = || no_place(socket, "Invalid namespace");
     if socket.namespace.name.len() > MAX_NAME {
         return Err(unknown());
     }
@@ -84,10 +84,20 @@ pub(super) async fn decide(hub: &Weak<Hub>, socket: &Arc<socket::Core>) -> Resul
             Ok(())
         } else {
             socket.shared().counters.children_refused.increment();
-            Err(ConnectError::new("Too many namespaces"))
+            Err(no_place(socket, "Too many namespaces"))
         };
     }
     Err(unknown())
+}
+
+/// There is no such namespace. Clients of protocol 4 are told so in the form of protocol 5: of a refusal they get the data.
+fn no_place(socket: &socket::Core, message: &str) -> ConnectError {
+    let error = ConnectError::new(message);
+    if socket.peer.is_legacy() {
+        error.with_data(json!({ "message": message }))
+    } else {
+        error
+    }
 }
 
 /// Whether a name matches a pattern, in which each `*` stands for any characters, also none.

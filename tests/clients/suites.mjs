@@ -9,7 +9,7 @@
 //
 // The suite of Engine.IO 3 begins to listen for messages only when it has seen that a WebSocket is open, and so loses one that is read
 // together with the answer to the handshake: against either server, the more often the busier the machine is. A proxy before the server
-// keeps the two apart.
+// of that suite keeps the two apart.
 
 import { cpSync } from "node:fs";
 import { createServer } from "node:net";
@@ -22,10 +22,10 @@ import { Server } from "./testbed/server.mjs";
 const PORT = 3000;
 const TIMING = { "ping-interval": 300, "ping-timeout": 200 };
 
-/** Each suite: where it stands, how many tests it has, and the server that it asks for. */
+/** Each suite: where it stands, how many tests it has, the server that it asks for, and whether a proxy is to stand before it. */
 const suites = {
   v4: { name: "Engine.IO 4", path: "docs/engine.io-protocol/v4-test-suite", tests: 25, flags: { bare: true, path: "/engine.io" } },
-  v3: { name: "Engine.IO 3", path: "docs/engine.io-protocol/v3-test-suite", tests: 23, flags: { bare: true, path: "/engine.io", "allow-eio3": true } },
+  v3: { name: "Engine.IO 3", path: "docs/engine.io-protocol/v3-test-suite", tests: 23, apart: true, flags: { bare: true, path: "/engine.io", "allow-eio3": true } },
   v5: { name: "Socket.IO 5", path: "docs/socket.io-protocol/v5-test-suite", tests: 32, flags: {} },
 };
 
@@ -55,16 +55,15 @@ if (!repository) fail("SOCKETIO_REPOSITORY is not set: the path of a copy of htt
 if (unknown.length) fail(`no suite ${unknown.join(", ")}: expected some of ${Object.keys(suites).join(", ")}`);
 
 let complete = true;
-for (const { name, path, tests, flags } of chosen.map((key) => suites[key])) {
+for (const { name, path, tests, flags, apart } of chosen.map((key) => suites[key])) {
   const suite = scratch();
   cpSync(join(repository, path), suite, { recursive: true, filter: (from) => !from.endsWith("node_modules") });
   await succeed("npm", ["ci", "--prefix", suite, "--no-audit", "--no-fund"]);
-  const server = await Server.start(target, { ...TIMING, ...flags });
-  const proxy = await Apart.start(server.port, { listen: PORT }).catch((error) =>
-    fail(`port ${PORT}, which the suites expect their server on, cannot be used: ${error.message}`),
-  );
+  await portIsFree().catch((error) => fail(`port ${PORT}, which the suites expect their server on, cannot be used: ${error.message}`));
+  const server = await Server.start(target, { ...TIMING, ...flags, port: apart ? 0 : PORT });
+  const proxy = apart && (await Apart.start(server.port, { listen: PORT }));
   const { end, passed } = await run(suite);
-  proxy.stop();
+  if (proxy) proxy.stop();
   server.assertAlive();
   await server.stop();
   const verdict = end.code === 0 && passed === tests ? "passed" : "FAILED";
@@ -86,6 +85,13 @@ async function succeed(command, args) {
   const child = new Child(command, args);
   const end = await child.exited;
   if (end.code !== 0) fail(child.report(`${args.join(" ")} failed`));
+}
+
+function portIsFree() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(PORT, "127.0.0.1", () => probe.close(resolve));
+  });
 }
 
 function fail(message) {

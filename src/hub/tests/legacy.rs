@@ -112,6 +112,11 @@ async fn a_refusal_is_what_the_middleware_says_and_an_unknown_namespace_an_objec
     }
     assert_eq!(peer.send("0/nope?a=b,"), Flow::Continue);
     assert_eq!(peer.got(), [r#"4/nope,{"message":"Invalid namespace"}"#]);
+    // Nor is it if somebody had to be asked.
+    drop(io.of_pattern("/yes-*"));
+    assert_eq!(peer.send("0/nope?a=b,"), Flow::Continue);
+    quiet(&io).await;
+    assert_eq!(peer.got(), [r#"4/nope,{"message":"Invalid namespace"}"#]);
     // The same to a later client.
     let (mut later, _) = Peer::joined(&io);
     assert_eq!(later.send("0/code,"), Flow::Continue);
