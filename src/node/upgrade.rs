@@ -38,7 +38,12 @@ pub(super) async fn answer(transports: &Transports, request: Request) -> Respons
         if let Ok(upgraded) = connection.await {
             let (io, read) = recover(upgraded);
             match taker {
-                Taker::Session(admitted) => admitted.open_websocket(io, &read),
+                Taker::Session(admitted) => {
+                    if let Some(head_start) = admitted.head_start() {
+                        tokio::time::sleep(head_start).await;
+                    }
+                    admitted.open_websocket(io, &read);
+                }
                 Taker::Probe(candidate) => candidate.probe(io, &read),
             }
         }

@@ -1,6 +1,9 @@
 //! Clients of Socket.IO 1 and 2 over real sockets (Engine.IO protocol v3, Socket.IO protocol v4; protocol facts, 2.2, 2.4 and 2.7).
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use fanfare::node::RunningNode;
 
@@ -140,6 +143,17 @@ async fn the_transcript_over_a_websocket() {
         client.send("40").await;
         assert_eq!(client.closed().await, 1005);
     }
+    node.shutdown().await;
+}
+
+/// The official suite listens for the first packet when the WebSocket has told it that it is open.
+#[tokio::test]
+async fn an_old_client_has_a_moment_to_begin_listening() {
+    let node = start().await;
+    let begun = Instant::now();
+    let mut client = WebSocket::dial(node.public_addr(), "&EIO=3").await;
+    assert!(client.text().await.starts_with("0{\"sid\":"));
+    assert!(begun.elapsed() >= Duration::from_millis(10));
     node.shutdown().await;
 }
 
