@@ -175,7 +175,7 @@ settings! {
         /// How deep arrays and objects may nest in a packet; a client that nests deeper is disconnected.
         json_depth: Depth = 64;
         /// Events a second that a client may send into one namespace, after a second's worth at once. One that sends more is read from
-        /// more slowly, and is disconnected when it keeps on for half a minute.
+        /// more slowly, and is disconnected when it keeps on for longer than timeouts.stall.
         events_per_second: Bound = 0;
         /// Events of one client that may wait to be handled before it is not read from.
         queued_events: Count = 256;

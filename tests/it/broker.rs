@@ -53,10 +53,15 @@ impl Client {
 
     /// A client of a session whose request had this query and this header.
     fn arrive(io: &Io, query: &str, authorization: &str) -> Self {
+        Self::arrive_as(io, Revision::V4, query, authorization)
+    }
+
+    /// The same, with a client of this revision of Engine.IO: of 3 those of Socket.IO 1 and 2.
+    fn arrive_as(io: &Io, revision: Revision, query: &str, authorization: &str) -> Self {
         let (handle, tap) = Handle::detached();
         let url = format!("/socket.io/?EIO=4{query}");
         let arrival = Arrival::new(None, false, &url, [("authorization", authorization.as_bytes())]);
-        let handshake = Arc::new(Handshake::new(handle.id(), Transport::WebSocket, Revision::V4, arrival));
+        let handshake = Arc::new(Handshake::new(handle.id(), Transport::WebSocket, revision, arrival));
         let connection = io.hub().opened(&handle, &handshake);
         Self {
             tap,
@@ -423,4 +428,28 @@ async fn namespaces_of_a_pattern_come_to_be_by_being_asked_for_and_are_apart() {
             "a name with a star is one like others: {answer}"
         );
     }
+}
+
+/// Clients of Socket.IO 2 are in `/` without a word, and put what they have to say into a query.
+#[tokio::test]
+async fn older_clients_show_their_token_in_a_query() {
+    let token = good(r#""sub":"ann""#);
+    let io = guarded(r#"["query"]"#);
+    let mut ann = Client::arrive_as(&io, Revision::V3, &format!("&token={token}"), "");
+    assert_eq!(ann.next().await, "0");
+    assert_eq!(ann.ask(r#"["join","inbox-ann"]"#).await, OK);
+    let nobody = Client::arrive_as(&io, Revision::V3, "", "");
+    assert_eq!(
+        nobody.next().await,
+        r#"4{"code":"token_missing"}"#,
+        "the data of an error is all that they are told"
+    );
+
+    let io = broker(&format!(
+        "[[namespace]]\nname = \"/a\"\nconnect.token = {{ algorithm = \"HS256\", key = \"{KEY}\" }}"
+    ));
+    let mut client = Client::arrive_as(&io, Revision::V3, "", "");
+    assert_eq!(client.next().await, "0");
+    client.send(&format!("0/a?token={token},"));
+    assert_eq!(client.next().await, "0/a,");
 }
