@@ -156,6 +156,13 @@ impl Client {
         let Some(place) = hub.enter(name) else {
             return Ok(self.refuse(name, "Invalid namespace"));
         };
+        if packet
+            .data
+            .as_deref()
+            .is_some_and(|auth| auth.len() > self.shared.config.max_auth_bytes)
+        {
+            return Ok(self.refuse(name, "auth is too large"));
+        }
         if self.sockets.len() >= self.shared.config.max_namespaces {
             self.sockets
                 .retain(|socket| matches!(socket.standing(), Standing::Connecting | Standing::Connected));

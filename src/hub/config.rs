@@ -31,6 +31,9 @@ pub struct Config {
     /// How packets are carried; clients must use the same one, and so must all nodes of a cluster. Default: [`JsonParser`], the stock
     /// client's; [`MsgpackParser`](super::MsgpackParser) for clients with `socket.io-msgpack-parser`.
     pub parser: Arc<dyn Parser>,
+    /// Bytes of JSON that a client may send as its auth for a namespace, which are kept as long as its socket; more is refused. Default:
+    /// 64 KiB.
+    pub max_auth_bytes: usize,
     /// Bounds on a client's packets.
     pub limits: Limits,
     /// How many events of one connection may wait for its handlers before it is no longer read from. Default: 256.
@@ -72,6 +75,7 @@ impl Default for Config {
             cleanup_empty_child_namespaces: false,
             parser: Arc::new(JsonParser),
             limits: Limits::default(),
+            max_auth_bytes: 64 << 10,
             queue_events: 256,
             queue_bytes: 1 << 20,
             events_per_second: None,

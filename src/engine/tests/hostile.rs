@@ -181,3 +181,22 @@ async fn a_farewell_that_is_not_heard_ends_in_a_reset() {
         sink.len()
     );
 }
+
+/// Pongs wait in the outbox like everything else.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_pings_whose_pongs_nobody_reads_ends_the_session() {
+    let mut bench = Bench::new(Config {
+        outbox_entries: 1000,
+        ..Config::default()
+    });
+    let (server, mut client) = tokio::io::duplex(4096);
+    bench.admit(Io::Boxed(Box::new(server)));
+    bench.opened().await;
+    let mut pings = 0;
+    while client.write_all(b"\x89\x80\0\0\0\0").await.is_ok() {
+        pings += 1;
+        assert!(pings < 5000, "more than an outbox takes");
+    }
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+    assert_eq!(bench.engine.counters().slow_consumers.get(), 1);
+}

@@ -20,6 +20,7 @@ mod disconnect;
 mod dynamic;
 mod flush;
 mod handlers;
+mod hostile;
 mod legacy;
 mod listeners;
 mod parser;
