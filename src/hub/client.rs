@@ -153,16 +153,12 @@ impl Client {
             // No CONNECT_ERROR: it would keep the stock client from trying another node.
             return Ok(Flow::Close(CloseReason::ServerShuttingDown));
         };
+        if auth.is_some_and(|auth| auth.len() > self.shared.config.max_auth_bytes) {
+            return Ok(self.refuse(name, "auth is too large"));
+        }
         let Some(place) = hub.enter(name) else {
             return Ok(self.refuse(name, "Invalid namespace"));
         };
-        if packet
-            .data
-            .as_deref()
-            .is_some_and(|auth| auth.len() > self.shared.config.max_auth_bytes)
-        {
-            return Ok(self.refuse(name, "auth is too large"));
-        }
         if self.sockets.len() >= self.shared.config.max_namespaces {
             self.sockets
                 .retain(|socket| matches!(socket.standing(), Standing::Connecting | Standing::Connected));

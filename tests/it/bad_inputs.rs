@@ -73,6 +73,55 @@ pub(crate) const TEXT: &[&str] = &[
     "42[\"\\ud83d\"]",
 ];
 
+/// Text messages that the reference takes without closing: the session must still answer after each.
+pub(crate) const HARMLESS: &[&str] = &[
+    "3",
+    "0",
+    "6",
+    "42",
+    "43",
+    "42[\"unheard of\"]",
+    "42[7]",
+    "43[]",
+    "431[]",
+    "40/nowhere,",
+];
+
+/// The first byte of a frame, and its payload.
+pub(crate) type Frame = (u8, &'static [u8]);
+
+/// Frames that break the rules of WebSocket: what they are, first bytes and payload of each, and the codes of the close frame that
+/// answers them.
+pub(crate) const FRAMES: &[(&str, &[Frame], &[u16])] = &[
+    ("a reserved bit", &[(0xc1, b"42")], &[1002]),
+    ("a reserved opcode", &[(0x83, b"42")], &[1002]),
+    ("a reserved control opcode", &[(0x8b, b"")], &[1002]),
+    ("a fragmented ping", &[(0x09, b"")], &[1002]),
+    ("a long ping", &[(0x89, &[0; 126])], &[1002]),
+    ("a continuation of nothing", &[(0x80, b"42")], &[1002]),
+    ("text within a fragmented message", &[(0x01, b"4"), (0x81, b"2")], &[1002]),
+    ("a close frame of one byte", &[(0x88, &[3])], &[1002]),
+    ("a close frame of a code that nobody may send", &[(0x88, &[3, 0xed])], &[1002]),
+    ("invalid UTF-8", &[(0x81, b"42[\"\xff\xfe\"]")], &[1007]),
+    ("a UTF-8 sequence cut short", &[(0x81, b"42[\"\xf0\x9f")], &[1007]),
+    ("invalid UTF-8 over two fragments", &[(0x01, b"4\xf0\x9f"), (0x80, b"x")], &[1007]),
+];
+
+/// Bodies of POST requests that are answered, and harm their session at most.
+pub(crate) const BODIES: &[(&str, &[u8])] = &[
+    ("invalid UTF-8", b"42[\"\xff\xfe\"]"),
+    ("not base64", b"b!!!!"),
+    ("base64 of odd length", b"bA"),
+    ("separators only", b"\x1e\x1e\x1e\x1e\x1e\x1e\x1e\x1e"),
+    ("a separator at the end", b"42[\"nothing\"]\x1e"),
+    ("zeros", &[0; 100]),
+    ("attachments without an event", b"bAQID\x1ebAQID"),
+    ("a length without a packet", b"5:"),
+    ("a length of all memory", b"18446744073709551616:4"),
+    ("a length that cuts a character", "2:4\u{1f4a9}".as_bytes()),
+    ("binary packets without an end of their length", b"\0\x01\x02\x03"),
+];
+
 /// Binary messages, in hexadecimal, that are no packet to the msgpack parser.
 pub(crate) const MSGPACK: &[(&str, &str)] = &[
     ("nothing", ""),

@@ -17,6 +17,8 @@ mod refusals;
 mod polling;
 // From polling to WebSocket: nothing lost, nothing reordered.
 mod upgrade;
+// One session under any list of operations.
+mod session;
 // What is no packet, for the tests below and the fuzz targets.
 mod bad_inputs;
 // Clients of Socket.IO 1 and 2 beside the others.

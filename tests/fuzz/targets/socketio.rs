@@ -8,7 +8,27 @@ use bytes::Bytes;
 use fanfare::protocol::socketio::{Assembler, JsonParser, Kind, Limits, Message, text};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| {
+#[path = "../../it/bad_inputs.rs"]
+#[allow(dead_code)]
+mod bad_inputs;
+#[path = "../seeds.rs"]
+#[allow(dead_code)]
+mod seeds;
+
+fn seeds() -> impl Iterator<Item = Vec<u8>> {
+    let texts = bad_inputs::TEXT.iter().chain(bad_inputs::HARMLESS);
+    let packets = texts.filter_map(|text| text.strip_prefix('4')).map(|text| text.as_bytes().to_vec());
+    let attached = br#"52-/chat,12["e",{"_placeholder":true,"num":1},[{"_placeholder":true,"num":0}]]"#;
+    packets.chain([
+        [&attached[..], b"\x1e\xff\x01\x1e\xfe"].concat(),
+        br#"0/chat?a=b,{"token":"x"}"#.to_vec(),
+        br#"2/chat,9007199254740991["e",{"a":[1.5e3,null,true,"\u00e4\ud83d\ude00"]}]"#.to_vec(),
+        br#"61-3[{"_placeholder":true,"num":0}]"#.to_vec(),
+        br#"4/chat,{"message":"no","data":{}}"#.to_vec(),
+    ])
+}
+
+fuzz_target!(init: seeds::plant(seeds()), |input: &[u8]| {
     let limits = Limits {
         max_bytes: 4096,
         ..Limits::default()

@@ -1,4 +1,6 @@
-//! Client frames, read at once and in two parts: no panic, progress at every call, and the same messages.
+//! Client frames, read at once and in any parts: no panic, progress at every call, and the same messages.
+//!
+//! The input is a number of cuts, the distance of each from the one before, and the bytes that are cut.
 
 #![no_main]
 
@@ -7,8 +9,28 @@ use std::mem;
 use fanfare::protocol::websocket::{Decoder, Violation};
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../it/bad_inputs.rs"]
+#[allow(dead_code)]
+mod bad_inputs;
+#[path = "../seeds.rs"]
+mod seeds;
+
 /// Longer than the longest control frame, short enough to be exceeded by a fuzzer's inputs.
 const MAX_MESSAGE: usize = 200;
+
+fn seeds() -> impl Iterator<Item = Vec<u8>> {
+    let broken = bad_inputs::FRAMES.iter().map(|(_, frames, _)| {
+        let bytes: Vec<u8> = frames.iter().flat_map(|(first, payload)| seeds::frame(*first, payload)).collect();
+        [&[2, 1, 3][..], &bytes].concat()
+    });
+    let good = [
+        seeds::frame(0x81, b"42[\"a\"]"),
+        [seeds::frame(0x01, b"4"), seeds::frame(0x89, b"p"), seeds::frame(0x80, b"2")].concat(),
+        seeds::frame(0x82, &[7; 190]),
+        seeds::frame(0x88, b"\x03\xe8bye"),
+    ];
+    broken.chain(good.into_iter().map(|bytes| [&[1, 2][..], &bytes].concat()))
+}
 
 fn feed(decoder: &mut Decoder, bytes: &[u8], messages: &mut Vec<String>) -> Result<(), Violation> {
     let mut bytes = bytes.to_vec();
@@ -25,12 +47,19 @@ fn feed(decoder: &mut Decoder, bytes: &[u8], messages: &mut Vec<String>) -> Resu
     }
 }
 
-fuzz_target!(|input: &[u8]| {
-    let Some((&place, bytes)) = input.split_first() else { return };
+fuzz_target!(init: seeds::plant(seeds()), |input: &[u8]| {
+    let Some((&count, rest)) = input.split_first() else { return };
+    let (cuts, mut bytes) = rest.split_at(usize::from(count % 16).min(rest.len()));
     let (mut whole, mut parts) = (Vec::new(), Vec::new());
-    let at_once = feed(&mut Decoder::new(MAX_MESSAGE), bytes, &mut whole);
-    let (first, second) = bytes.split_at(usize::from(place).min(bytes.len()));
+    let mut alone = Decoder::new(MAX_MESSAGE);
+    let at_once = feed(&mut alone, bytes, &mut whole);
     let mut decoder = Decoder::new(MAX_MESSAGE);
-    let in_parts = feed(&mut decoder, first, &mut parts).and_then(|()| feed(&mut decoder, second, &mut parts));
-    assert_eq!((at_once, whole), (in_parts, parts));
+    let mut in_parts = Ok(());
+    for cut in cuts {
+        let (part, rest) = bytes.split_at(usize::from(*cut).min(bytes.len()));
+        bytes = rest;
+        in_parts = in_parts.and_then(|()| feed(&mut decoder, part, &mut parts));
+    }
+    in_parts = in_parts.and_then(|()| feed(&mut decoder, bytes, &mut parts));
+    assert_eq!((at_once, whole, alone.is_pending()), (in_parts, parts, decoder.is_pending()));
 });
