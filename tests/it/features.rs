@@ -122,3 +122,71 @@ async fn impatient() -> RunningNode {
     })
     .await
 }
+
+#[tokio::test]
+async fn clients_of_a_dynamic_namespace_are_asked_fetched_and_sent_away() {
+    let node = start().await;
+    let address = node.public_addr();
+    let tenants = node.io().of_pattern("/tenant-*");
+    tenants
+        .on_connect(async |socket: Socket| {
+            socket.set_data(socket.namespace())?;
+            socket.emit("ready", &())
+        })
+        .unwrap();
+    let (mut websocket, _) = WebSocket::open(address).await;
+    websocket.send("40/tenant-a,").await;
+    assert!(websocket.text().await.starts_with(r#"40/tenant-a,{"sid":""#));
+    assert_eq!(websocket.text().await, r#"42/tenant-a,["ready"]"#);
+    websocket.send("40/else,").await;
+    assert_eq!(websocket.text().await, r#"44/else,{"message":"Invalid namespace"}"#);
+    let polling = Polling::open(address).await;
+    polling.send("40/tenant-a,").await;
+    assert_eq!(polling.receive_some(2).await[1], r#"42/tenant-a,["ready"]"#);
+
+    let tenant = node.io().of("/tenant-a");
+    let votes = tenant.timeout(Duration::from_secs(60)).emit_with_ack::<u8>("vote", &());
+    assert_eq!(websocket.text().await, r#"42/tenant-a,0["vote"]"#);
+    websocket.send("43/tenant-a,0[1]").await;
+    assert_eq!(polling.receive().await, [r#"42/tenant-a,0["vote"]"#]);
+    polling.send("43/tenant-a,0[2]").await;
+    let mut votes = within("all votes", votes.into_future()).await.unwrap();
+    votes.sort_unstable();
+    assert_eq!(votes, [1, 2]);
+
+    let sockets = tenant.fetch_sockets().await.unwrap();
+    assert_eq!(sockets.len(), 2);
+    assert!(sockets.iter().all(|socket| socket.data::<String>().unwrap() == "/tenant-a"));
+    tenants.emit("bye", &()).unwrap();
+    tenants.disconnect_sockets(false);
+    assert_eq!(websocket.text().await, r#"42/tenant-a,["bye"]"#);
+    assert_eq!(websocket.text().await, "41/tenant-a,");
+    assert_eq!(polling.receive_some(2).await, [r#"42/tenant-a,["bye"]"#, "41/tenant-a,"]);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_volatile_event_waits_for_nobody_and_is_lost_as_a_whole() {
+    let node = start().await;
+    let client = Polling::connect(node.public_addr()).await;
+    // Nobody polls: the event is dropped, with its attachment, and counted.
+    node.io().volatile().emit("e", &serde_bytes::Bytes::new(b"lost")).unwrap();
+    node.io().emit("kept", &()).unwrap();
+    assert_eq!(client.receive().await, [r#"42["kept"]"#]);
+    assert_eq!(node.io().hub().counters().volatile_dropped.get(), 1);
+    let emit = async {
+        // Until the poll is there.
+        while node.io().hub().counters().volatile_dropped.get() < 1_000_000 {
+            let before = node.io().hub().counters().volatile_dropped.get();
+            node.io().volatile().emit("e", &serde_bytes::Bytes::new(b"here")).unwrap();
+            if node.io().hub().counters().volatile_dropped.get() == before {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("no poll came");
+    };
+    let (packets, ()) = within("a poll", async { tokio::join!(client.receive(), emit) }).await;
+    assert_eq!(packets, [r#"451-["e",{"_placeholder":true,"num":0}]"#, "baGVyZQ=="]);
+    node.shutdown().await;
+}
