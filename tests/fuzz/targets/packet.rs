@@ -14,7 +14,7 @@ mod bad_inputs;
 mod seeds;
 
 fn seeds() -> impl Iterator<Item = Vec<u8>> {
-    let texts = bad_inputs::TEXT.iter().chain(bad_bad_inputs::HARMLESS);
+    let texts = bad_inputs::TEXT.iter().chain(bad_inputs::HARMLESS);
     texts.chain(&["2probe", "3probe", "5", "6", "1", "bAQIDBA==", "b4AQIDBA=="]).map(|text| text.as_bytes().to_vec())
 }
 

@@ -15,7 +15,7 @@ mod seeds;
 
 fn seeds() -> impl Iterator<Item = Vec<u8>> {
     let bodies = bad_inputs::BODIES.iter().map(|(_, body)| body.to_vec());
-    let texts = || bad_inputs::TEXT.iter().chain(bad_bad_inputs::HARMLESS).filter(|text| !text.is_empty());
+    let texts = || bad_inputs::TEXT.iter().chain(bad_inputs::HARMLESS).filter(|text| !text.is_empty());
     let separated = texts().copied().collect::<Vec<_>>().join("\x1e");
     let counted: String = texts().map(|text| format!("{}:{text}", text.encode_utf16().count())).collect();
     let binary = b"\0\x06\xff4hello\x01\x05\xff\x04\x01\x02\x03\x04".to_vec();
