@@ -15,9 +15,15 @@
 //! `driver` and never reconnects, queues or retries by itself.
 //!
 //! Delivery is at most once. Loss is never silent: an inbox that may have missed something yields [`Delivery::Gap`].
+//!
+//! Beside the adapter stand two optional traits for what must not be lost: [`Log`], an order for everybody that can be read again, and
+//! [`Records`], small values changed by compare-and-set. [`memory::MemoryStore`] is both.
 
 mod adapter;
+mod follower;
 mod inbox;
+mod log;
+mod records;
 mod topic;
 
 #[cfg(any(feature = "nats", feature = "redis"))]
@@ -44,7 +50,12 @@ pub mod redis;
 pub use adapter::{Adapter, Counters, Limits, PublishError, SubscribeError, Subscribing};
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use config::ConfigError;
+pub use follower::{Fed, Follower};
 pub use inbox::{DEFAULT_INBOX_BYTES, Delivery, GapCause, Inbox};
+pub use log::{
+    AppendError, Appended, Appending, Away, Bound, Ending, Entry, Following, Log, LogCounters, MAX_ORIGIN, Page, Place, ReadError, Reading,
+};
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use outbound::{DEFAULT_OUTAGE_AGE, DEFAULT_QUEUE_BYTES};
+pub use records::{Deleting, Getting, Kept, PutError, Putting, RecordCounters, Records};
 pub use topic::{MAX_TOPIC, Pattern, Topic, TopicError};

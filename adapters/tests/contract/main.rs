@@ -5,6 +5,7 @@
 //! * `world`: a backend and its nodes, and the words that the tests are written in
 //! * `delivery`, `order`, `bounds`, `life`, `outage`: what every backend must do
 //! * `lag`: when the client library cannot keep up
+//! * `log`, `records`: what logs and records must do, where there are any
 //! * `login`, `tls`: what only backends with a server can get wrong
 #![expect(unreachable_pub, reason = "a test binary has no users")]
 #![expect(clippy::indexing_slicing, reason = "a test may panic")]
@@ -13,9 +14,11 @@ mod bounds;
 mod delivery;
 mod lag;
 mod life;
+mod log;
 mod login;
 mod order;
 mod outage;
+mod records;
 mod server;
 mod tls;
 mod world;
@@ -66,6 +69,30 @@ contract! {
     life::a_dropped_adapter_ends_everything,
     life::an_adapter_that_starts_before_its_backend_connects_later,
     outage::a_backend_that_dies_under_load_and_comes_back,
+}
+
+/// What every backend must do that keeps logs and records.
+macro_rules! with_store {
+    ($($behaviour:tt)*) => {
+        over!(memory_store, Memory, [$($behaviour)*]);
+    };
+}
+
+with_store! {
+    log::entries_get_positions_from_one_and_can_be_read_after_any,
+    log::an_entry_is_appended_once_however_often_it_is_sent,
+    log::a_page_is_bounded_and_holds_one_entry_at_least,
+    log::followers_on_every_node_are_fed_in_the_order_of_the_log,
+    log::an_outage_is_answered_and_leaves_a_gap_that_can_be_read,
+    log::what_was_trimmed_is_said,
+    log::a_follower_that_is_not_read_has_a_gap_and_costs_nobody,
+    log::a_log_that_lost_its_entries_begins_an_epoch,
+    log::a_follower_ends_with_its_store,
+    records::a_value_is_changed_by_who_knows_it_and_by_nobody_else,
+    records::one_of_many_who_change_a_value_succeeds,
+    records::a_value_expires_unless_it_is_put_again,
+    records::an_outage_is_answered,
+    records::records_are_bounded,
 }
 
 with_server! {

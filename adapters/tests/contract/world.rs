@@ -1,11 +1,16 @@
 //! A backend with its nodes, and the words that the tests are written in.
 
-use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use fanfare_adapters::{
-    Adapter, Delivery, Inbox, Pattern, PublishError, Topic,
-    memory::{self, MemoryBus},
+    Adapter, Delivery, Inbox, Log, Pattern, PublishError, Records, Topic,
+    memory::{self, MemoryBus, MemoryStore, StoreConfig},
     nats::{self, NatsAdapter},
     redis::{self, RedisAdapter},
 };
@@ -41,9 +46,17 @@ impl Default for Bounds {
 
 /// One backend.
 pub enum World {
-    Memory(MemoryBus),
+    Memory(MemoryBus, Mutex<Vec<Arc<MemoryStore>>>),
     Server(Kind, Box<Server>),
 }
+
+/// Few enough bytes that a test reaches the bounds.
+const STORE: StoreConfig = StoreConfig {
+    log_bytes: 100_000,
+    log_age: Duration::from_secs(600),
+    follower_bytes: 100_000,
+    record_bytes: 100_000,
+};
 
 impl World {
     /// A backend that runs.
@@ -58,7 +71,7 @@ impl World {
     /// A backend that does not run yet (the memory bus always does).
     pub fn asleep(kind: Kind) -> Self {
         match kind {
-            Kind::Memory => Self::Memory(MemoryBus::new()),
+            Kind::Memory => Self::Memory(MemoryBus::with_store(STORE), Mutex::default()),
             kind => Self::Server(kind, Box::new(Server::new(kind, None))),
         }
     }
@@ -67,7 +80,7 @@ impl World {
     pub fn start_node(&self, bounds: Bounds) -> Node {
         let Bounds { queue_bytes, inbox_bytes } = bounds;
         let adapter: Arc<dyn Adapter> = match self {
-            Self::Memory(bus) => Arc::new(bus.adapter(memory::Config { inbox_bytes })),
+            Self::Memory(bus, _) => Arc::new(bus.adapter(memory::Config { inbox_bytes })),
             Self::Server(Kind::Redis, server) => {
                 let config = redis::Config {
                     queue_bytes,
@@ -102,7 +115,7 @@ impl World {
     /// The backend dies.
     pub async fn kill(&mut self) {
         match self {
-            Self::Memory(bus) => bus.set_connected(false),
+            Self::Memory(bus, _) => bus.set_connected(false),
             Self::Server(_, server) => server.kill().await,
         }
     }
@@ -110,14 +123,59 @@ impl World {
     /// The backend is back, and answers on its port when this returns.
     pub async fn revive(&mut self) {
         match self {
-            Self::Memory(bus) => bus.set_connected(true),
+            Self::Memory(bus, _) => bus.set_connected(true),
             Self::Server(_, server) => server.start().await,
+        }
+    }
+
+    /// A node's log and records.
+    pub fn store(&self) -> (Arc<dyn Log>, Arc<dyn Records>) {
+        match self {
+            Self::Memory(bus, stores) => {
+                let store = Arc::new(bus.store());
+                stores.lock().expect("no panic").push(Arc::clone(&store));
+                (Arc::clone(&store) as _, store)
+            }
+            Self::Server(kind, _) => panic!("{kind:?} keeps no logs"),
+        }
+    }
+
+    /// Cuts the node off whose log this is.
+    pub fn cut(&self, log: &Arc<dyn Log>) {
+        self.set_connected(log, false);
+    }
+
+    /// Brings it back.
+    pub fn mend(&self, log: &Arc<dyn Log>) {
+        self.set_connected(log, true);
+    }
+
+    fn set_connected(&self, log: &Arc<dyn Log>, connected: bool) {
+        let Self::Memory(_, stores) = self else { panic!("no logs here") };
+        let stores = stores.lock().expect("no panic");
+        let own = stores.iter().find(|store| Arc::as_ptr(store).addr() == Arc::as_ptr(log).addr());
+        own.expect("a log of this world").set_connected(connected);
+    }
+
+    /// Lets go of the stores, so that who else has them is the last.
+    pub fn forget_stores(&self) {
+        if let Self::Memory(_, stores) = self {
+            stores.lock().expect("no panic").clear();
+        }
+    }
+
+    /// The backend loses what was appended.
+    #[expect(clippy::unused_async, reason = "a backend with a server has to be waited for")]
+    pub async fn lose_logs(&self) {
+        match self {
+            Self::Memory(bus, _) => bus.lose_logs(),
+            Self::Server(kind, _) => panic!("{kind:?} keeps no logs"),
         }
     }
 
     pub fn server(&self) -> &Server {
         match self {
-            Self::Memory(_) => panic!("the memory bus has no server"),
+            Self::Memory(..) => panic!("the memory bus has no server"),
             Self::Server(_, server) => server,
         }
     }

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
+use self::store::Shelves;
 use crate::{
     Adapter, Counters, Inbox, Limits, Pattern, PublishError, Subscribing, Topic,
     inbox::{self, DEFAULT_INBOX_BYTES, InboxSender},
@@ -17,13 +18,21 @@ use crate::{
     wishes::Wishes,
 };
 
+mod book;
+mod shelf;
+mod store;
+
+pub use self::store::{MemoryStore, StoreConfig};
+
 /// Joins the adapters that it made. A value, not a global: two buses do not hear each other. Clones are the same bus.
 ///
 /// A message is in every inbox when `publish` returns, so there is no queue and no `Full`; an inbox over its bound drops and says
-/// `Gap`. The bus can be cut, for one adapter or for all, to rehearse an outage.
+/// `Gap`. The bus can be cut, for one adapter or for all, to rehearse an outage. It also keeps logs and records, which each node
+/// reaches through a [`MemoryStore`].
 #[derive(Clone, Default)]
 pub struct MemoryBus {
     nodes: Arc<Mutex<Vec<Arc<Node>>>>,
+    shelves: Arc<Shelves>,
 }
 
 /// What a node of a [`MemoryBus`] can be told.
@@ -74,6 +83,26 @@ impl MemoryBus {
         Self::default()
     }
 
+    /// A bus without nodes whose logs and records hold this much.
+    #[must_use]
+    pub fn with_store(config: StoreConfig) -> Self {
+        Self {
+            nodes: Arc::default(),
+            shelves: Arc::new(Shelves::new(config)),
+        }
+    }
+
+    /// One node's way to the bus's logs and records, connected from the start.
+    #[must_use]
+    pub fn store(&self) -> MemoryStore {
+        self.shelves.store()
+    }
+
+    /// Has every log lose all its entries, as a backend without a disk does that is started anew: a new epoch begins.
+    pub fn lose_logs(&self) {
+        self.shelves.lose_logs();
+    }
+
     /// Adds a node, connected from the start.
     #[must_use]
     pub fn adapter(&self, config: Config) -> MemoryAdapter {
@@ -92,11 +121,13 @@ impl MemoryBus {
         }
     }
 
-    /// Cuts every node off, or brings all back: an outage of the whole backend. See [`MemoryAdapter::set_connected`].
+    /// Cuts every node off, or brings all back, stores included: an outage of the whole backend. See
+    /// [`MemoryAdapter::set_connected`].
     pub fn set_connected(&self, connected: bool) {
         for node in lock(&self.nodes).iter() {
             node.set_connected(connected);
         }
+        self.shelves.set_connected(connected);
     }
 }
 
