@@ -23,6 +23,12 @@ pub trait Connection: Send + Debug + 'static {
     /// When [`Connection::timeout`] is to be called at the latest; asked after every call of a method of this trait.
     fn deadline(&self) -> Option<std::time::Instant>;
 
+    /// The client is about to be asked for a sign of life, behind all that was pushed before. Not called where the client asks.
+    fn asked(&mut self) {}
+
+    /// The client has given the sign of life it was asked for: what was pushed before has arrived.
+    fn answered(&mut self) {}
+
     /// The session has ended; nothing is called any more.
     fn closed(&mut self, reason: CloseReason);
 }

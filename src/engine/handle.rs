@@ -51,6 +51,17 @@ impl Handle {
         self.0.close(reason, None);
     }
 
+    /// Ends the session now, without a word to the client. Pushes from now on do nothing.
+    pub fn cut(&self, reason: CloseReason) {
+        self.0.kill(reason);
+    }
+
+    /// Bytes that wait to be sent, as WebSocket frames; 0 once the session has ended.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.lock().outbox.bytes()
+    }
+
     /// Ends a pause that the application asked for with [`Flow::Pause`](super::Flow::Pause). Without one it does nothing.
     pub fn resume(&self) {
         self.0.post(|mail| mail.resume = true);

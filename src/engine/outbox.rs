@@ -70,7 +70,6 @@ impl Outbox {
     }
 
     /// Bytes of WebSocket frames that wait.
-    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

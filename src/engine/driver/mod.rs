@@ -189,6 +189,9 @@ impl Driver {
                 self.session.violated(None);
             }
             progress |= self.read_probe(cx, &mut budget);
+            if self.session.take_answered() {
+                self.connection.answered();
+            }
             progress |= self.write(cx, now);
             self.take_steps(now);
             if let Some(end) = self.session.ended() {
@@ -426,7 +429,10 @@ impl Driver {
             let (waiting, polled) = self.mailbox.waiting();
             match self.session.step(now, waiting, polled) {
                 None => break,
-                Some(Step::Ping) => Mailbox::push_own(&self.mailbox, PING.clone()),
+                Some(Step::Ping) => {
+                    self.connection.asked();
+                    Mailbox::push_own(&self.mailbox, PING.clone());
+                }
                 Some(Step::AnswerMessages) => self.answer_poll(),
                 Some(Step::AnswerNoop) => {
                     let poll = self.mailbox.lock().poll.take();

@@ -72,6 +72,8 @@ pub(super) struct Session {
     revision: Revision,
     transport: Transport,
     heartbeat: Heartbeat,
+    /// The client has answered a ping, and nobody was told yet.
+    answered: bool,
     probe: Option<Probe>,
     /// Since when the application has not wanted to hear more.
     paused: Option<Instant>,
@@ -164,6 +166,7 @@ impl Session {
             revision,
             transport,
             heartbeat: timing.rested(revision, now),
+            answered: false,
             probe: None,
             paused: None,
             life: Life::Open,
@@ -200,6 +203,7 @@ impl Session {
                 // A pong that answers nothing changes nothing: otherwise a client could keep itself from being asked.
                 if let Heartbeat::Asked(_) = self.heartbeat {
                     self.heartbeat = self.timing.rested(self.revision, now);
+                    self.answered = true;
                 }
             }
             // The heartbeat goes the other way in this revision of the protocol.
@@ -215,6 +219,11 @@ impl Session {
             Err(_) => self.end(CloseReason::ParseError, None),
         }
         None
+    }
+
+    /// Whether the client has answered a ping since this was last asked.
+    pub(super) fn take_answered(&mut self) -> bool {
+        std::mem::take(&mut self.answered)
     }
 
     /// The client closed its transport, or it broke.

@@ -121,6 +121,21 @@ impl Payload {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
+    /// The same event or acknowledgement with one more argument, a string.
+    #[must_use]
+    pub fn with_last(&self, last: &str) -> Self {
+        let json = self.json().trim_end_matches(json::SPACE);
+        let elements = json.strip_suffix(']').unwrap_or(json);
+        let mut longer = String::with_capacity(json.len() + last.len() + 3);
+        longer.push_str(elements);
+        if elements.trim_end_matches(json::SPACE) != "[" {
+            longer.push(',');
+        }
+        longer.push_str(&serde_json::Value::from(last).to_string());
+        longer.push(']');
+        Self::new(longer, self.attachments.clone())
+    }
+
     /// The name of an event, and its arguments. `None` where the payload is not that of an event.
     #[must_use]
     pub fn as_event(&self) -> Option<(Cow<'_, str>, Arguments<'_>)> {
