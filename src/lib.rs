@@ -15,7 +15,7 @@
 //! | [`config`], [`telemetry`], `cli`, `main` | read files and environment; compose | everything's `Config` | decisions that a test would want to make |
 //!
 //! An arrow only ever points down. What flows up is a returned value, a send on a channel that the upper layer made, or a trait
-//! that the upper layer implements ([`engine::Application`], [`hub::Dispatch`]).
+//! that the upper layer implements ([`engine::Application`], [`hub::Dispatch`], [`hub::recovery::Journal`]).
 
 // In reading order; the empty lines keep rustfmt from sorting them.
 pub mod protocol;

@@ -157,9 +157,9 @@ impl From<Result<(), Denied>> for Answer {
 
 fn carry_out(action: &Action, socket: &Socket, raw: &Raw) -> Result<(), Denied> {
     match action {
-        Action::Broadcast => socket.broadcast().emit_payload(raw.payload().clone()),
-        Action::Emit => socket.io().of(socket.namespace()).all().emit_payload(raw.payload().clone()),
-        Action::Room(rooms) => socket.to(room(rooms, socket, raw)?).emit_payload(raw.payload().clone()),
+        Action::Broadcast => socket.broadcast().emit_payload(raw.payload().clone())?,
+        Action::Emit => socket.io().of(socket.namespace()).all().emit_payload(raw.payload().clone())?,
+        Action::Room(rooms) => socket.to(room(rooms, socket, raw)?).emit_payload(raw.payload().clone())?,
         Action::Join(rooms) => socket.join(room(rooms, socket, raw)?).map_err(|_| Denied::TooMany)?,
         Action::Leave(rooms) => socket.leave(room(rooms, socket, raw)?),
         // Answered with the arguments, see `register`.

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use crate::hub::EmitError;
+
 /// The longest name of a room that a client may use, in bytes.
 pub const MAX_ROOM: usize = 128;
 
@@ -104,6 +106,14 @@ pub enum Denied {
     NotAllowed,
     /// The client is in as many rooms as it may be.
     TooMany,
+    /// The log of a recoverable namespace takes nothing now.
+    Busy,
+}
+
+impl From<EmitError> for Denied {
+    fn from(_: EmitError) -> Self {
+        Self::Busy
+    }
 }
 
 impl fmt::Display for Denied {
@@ -113,6 +123,7 @@ impl fmt::Display for Denied {
             Self::Length => "the name of the room is empty or too long",
             Self::NotAllowed => "this room is not allowed",
             Self::TooMany => "in too many rooms",
+            Self::Busy => "try again later",
         })
     }
 }

@@ -23,6 +23,12 @@ pub struct Config {
     pub suspect_after: Duration,
     /// The silence after which a member is removed; longer than `suspect_after`.
     pub remove_after: Duration,
+    /// How long events for a recoverable namespace are held while its log is away; after that, emits are refused as busy until it takes
+    /// them. Default: 10 s.
+    pub hold_time: Duration,
+    /// Bytes of events for one recoverable namespace that are held while its log is away; above it emits are refused as busy. Default:
+    /// 8 MiB.
+    pub hold_bytes: usize,
     /// Where other nodes reach this node's internal listener (`host:port`); at most 255 bytes, empty when they do not.
     pub advertise: String,
 }
@@ -36,6 +42,8 @@ impl Default for Config {
             heartbeat: Duration::from_secs(1),
             suspect_after: Duration::from_millis(2500),
             remove_after: Duration::from_secs(10),
+            hold_time: Duration::from_secs(10),
+            hold_bytes: 8 << 20,
             advertise: String::new(),
         }
     }

@@ -59,5 +59,15 @@ counters! {
         crowded,
         /// Times this node began a new epoch: it found itself removed, or many namespaces had come and gone.
         renewals,
+        /// Events that a log has confirmed.
+        appended,
+        /// Events refused because their log was away for too long, or with too much waiting for it.
+        append_busy,
+        /// Events refused because their log does not take their size.
+        append_too_large,
+        /// Entries of logs that could not be read or believed.
+        log_malformed,
+        /// Times a log had lost entries that this node had not seen, and its sessions with them.
+        log_holes,
     }
 }

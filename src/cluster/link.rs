@@ -3,7 +3,7 @@
 use std::{
     fmt, iter,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::{
     Config, Counters, Member, Origin,
     channels::{Channel, Channels},
+    journal::Journal,
     sequences::TopicId,
     topics::{Topics, token},
     wire::{self, Address, Body, Flags, Goodbye, Heartbeat, Keys, Kind, List, MAX_REMOVED, MAX_REPORTED, Tag, TooLong},
@@ -43,6 +44,8 @@ pub(super) struct Link {
     pub(super) wishes: Mutex<Vec<Wish>>,
     /// Wakes the receiving task for `wishes`.
     pub(super) wished: Notify,
+    /// Told of new namespaces, too.
+    journal: OnceLock<Weak<Journal>>,
 }
 
 /// What the receiving task has to do about a subscription.
@@ -80,6 +83,7 @@ impl Link {
             channels: RwLock::new(channels),
             wishes: Mutex::default(),
             wished: Notify::new(),
+            journal: OnceLock::new(),
         }
     }
 
@@ -185,6 +189,27 @@ impl Link {
         self.adapter.publish(&channel.topic, message)
     }
 
+    /// Tells a journal of the namespaces that are created from now on.
+    pub(super) fn tell_of_namespaces(&self, journal: Weak<Journal>) {
+        // There is one: who has set it before has told so.
+        self.journal.set(journal).ok();
+    }
+
+    /// Who keeps logs and records here, if somebody does.
+    pub(super) fn journal(&self) -> Option<Arc<Journal>> {
+        self.journal.get()?.upgrade()
+    }
+
+    /// The name of a namespace's log.
+    pub(super) fn log_topic(&self, namespace: &str) -> Topic {
+        self.topics.log(&token(namespace))
+    }
+
+    /// The key of a session's record.
+    pub(super) fn session_topic(&self, pid: &str) -> Topic {
+        self.topics.session(pid)
+    }
+
     /// The last number used on the control topic.
     pub(super) fn control_sequence(&self) -> u64 {
         lock(&self.control.numbers).topic
@@ -288,6 +313,9 @@ impl fmt::Debug for Link {
 impl Observer for Link {
     fn namespace_created(&self, name: &Arc<str>) {
         self.subscribe(&self.channel(name));
+        if let Some(journal) = self.journal.get().and_then(Weak::upgrade) {
+            journal.namespace_created(name);
+        }
     }
 
     fn namespace_removed(&self, name: &Arc<str>) {

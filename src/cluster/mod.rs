@@ -9,6 +9,7 @@
 //! | `channels` | the topics of this node, and what it has published there (a plain value) |
 //! | `link` | the sending half: numbers envelopes and offers them to the adapter |
 //! | `receiver` | the receiving half: the one task that reads the inbox |
+//! | `journal` | the logs of recoverable namespaces, and the records of their sessions |
 //!
 //! Knows the hub's commands and the `Adapter` trait; does not know which backend there is, transports or HTTP.
 
@@ -16,6 +17,7 @@ mod channels;
 mod config;
 mod counters;
 mod health;
+mod journal;
 mod link;
 mod membership;
 mod receiver;
@@ -28,7 +30,7 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -42,14 +44,21 @@ use tokio_util::{
 pub use config::{Config, StartError};
 pub use counters::Counters;
 pub use health::Health;
+pub use journal::Store;
 pub use membership::Member;
 pub use topics::NameError;
 pub use wire::Secret;
 
-use self::{health::Standing, link::Link, receiver::Receiver, topics::Topics};
+use self::{
+    health::Standing,
+    journal::{Confirming, Journal},
+    link::Link,
+    receiver::Receiver,
+    topics::Topics,
+};
 use crate::{
     engine::id::NodeTag,
-    hub::{Command, Dispatch, Hub, Query, Replies, Scope},
+    hub::{Command, Dispatch, Hub, NotDispatched, Query, Replies, Scope, recovery::Later},
 };
 
 /// Which start of which node something comes from.
@@ -75,6 +84,7 @@ pub struct Cluster {
     hub: Arc<Hub>,
     link: Arc<Link>,
     adapter: Arc<dyn Adapter>,
+    journal: OnceLock<Arc<Journal>>,
     standing: watch::Receiver<Standing>,
     cancelled: CancellationToken,
     tasks: TaskTracker,
@@ -113,11 +123,36 @@ impl Cluster {
             hub,
             link,
             adapter,
+            journal: OnceLock::new(),
             standing,
             _cancel: cancelled.clone().drop_guard(),
             cancelled,
             tasks,
         }))
+    }
+
+    /// Keeps the logs of the hub's recoverable namespaces, and the records of their sessions, in this store from now on. Returns at once;
+    /// the backend may be away.
+    ///
+    /// # Errors
+    /// [`StartError::HubInUse`]: the hub has a journal already.
+    pub fn keep(&self, store: Store) -> Result<(), StartError> {
+        let journal = Journal::new(Arc::clone(&self.hub), Arc::clone(&self.link), store, self.cancelled.clone());
+        let weak = Arc::downgrade(&journal);
+        if !self.hub.use_journal(Weak::clone(&weak) as _) || self.journal.set(Arc::clone(&journal)).is_err() {
+            return Err(StartError::HubInUse);
+        }
+        self.link.tell_of_namespaces(weak);
+        for namespace in self.hub.namespaces() {
+            journal.namespace_created(&namespace);
+        }
+        Ok(())
+    }
+
+    /// The store given to [`Cluster::keep`].
+    #[must_use]
+    pub fn store(&self) -> Option<&Store> {
+        self.journal.get().map(|journal| journal.store())
     }
 
     /// How this node hears its cluster, now.
@@ -153,15 +188,46 @@ impl Cluster {
         self.adapter.close(grace).await;
         self.cancelled.cancel();
         self.tasks.wait().await;
+        if let Some(journal) = self.journal.get() {
+            journal.close().await;
+        }
+    }
+
+    /// Hands a command to its log if it goes to one; answers whether it is dealt with.
+    fn append(&self, command: &Command, scope: Scope, confirm: bool) -> Result<Option<Option<Confirming>>, NotDispatched> {
+        let Some(journal) = self.journal.get().filter(|_| self.hub.is_logged(command, scope)) else {
+            return Ok(None);
+        };
+        let confirming = journal.append(command, confirm)?;
+        if !journal.is_shared() {
+            self.link.publish(command);
+        }
+        Ok(Some(confirming))
     }
 }
 
 impl Dispatch for Cluster {
-    fn dispatch(&self, command: Command, scope: Scope) {
-        self.hub.apply(&command);
-        if scope == Scope::Cluster {
-            self.link.publish(&command);
+    fn dispatch(&self, command: Command, scope: Scope) -> Result<(), NotDispatched> {
+        if self.append(&command, scope, false)?.is_none() {
+            self.hub.apply(&command);
+            if scope == Scope::Cluster {
+                self.link.publish(&command);
+            }
         }
+        Ok(())
+    }
+
+    fn dispatch_logged(&self, command: Command, scope: Scope) -> Result<Later<Result<(), NotDispatched>>, NotDispatched> {
+        let confirming = self.append(&command, scope, true)?;
+        if confirming.is_none() {
+            self.dispatch(command, scope)?;
+        }
+        Ok(Box::pin(async move {
+            match confirming.flatten() {
+                Some(confirming) => confirming.await.map_err(|_| NotDispatched::Busy),
+                None => Ok(()),
+            }
+        }))
     }
 
     /// Asks the sockets of this node, and names the other nodes, which the wire cannot ask yet.

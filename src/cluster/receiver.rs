@@ -20,7 +20,7 @@ use super::{
     sequences::{Seen, Sequences, TopicId},
     wire::{self, Envelope, Flags, Goodbye, Heartbeat, Kind, WireError, unpack},
 };
-use crate::hub::Hub;
+use crate::hub::{Command, Hub, Scope};
 
 /// Deliveries that are worked off before other tasks get their turn.
 const BATCH: usize = 64;
@@ -237,13 +237,29 @@ impl Receiver {
     fn command(&mut self, envelope: &Envelope<'_>, channel: &Channel) -> Result<(), WireError> {
         let received = wire::decode(envelope, &channel.namespace)?;
         let target = received.target();
-        if !self.hub.interested(&target.namespace, &target.rooms) {
-            self.link.counters.unwanted.increment();
+        let journal = self.link.journal().filter(|_| self.hub.is_recoverable(&target.namespace));
+        let Some(journal) = journal else {
+            if !self.hub.interested(&target.namespace, &target.rooms) {
+                self.link.counters.unwanted.increment();
+                return Ok(());
+            }
+            let command = received.command(envelope)?;
+            self.apply(&command);
             return Ok(());
+        };
+        let command = received.command(envelope)?;
+        if !self.hub.is_logged(&command, Scope::Cluster) {
+            self.apply(&command);
+        } else if journal.append(&command, false).is_ok() {
+            // Of a node whose log is another one: here it gets its place in this node's, for clients that are away, too.
+            self.link.counters.applied.increment();
         }
-        self.reached += self.hub.apply(&received.command(envelope)?);
-        self.link.counters.applied.increment();
         Ok(())
+    }
+
+    fn apply(&mut self, command: &Command) {
+        self.reached += self.hub.apply(command);
+        self.link.counters.applied.increment();
     }
 
     fn control(&mut self, envelope: &Envelope<'_>) -> Result<(), WireError> {

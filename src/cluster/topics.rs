@@ -52,6 +52,16 @@ impl Topics {
         self.topic(&format!("ns.{token}"))
     }
 
+    /// The log of the namespace with this token.
+    pub(super) fn log(&self, token: &str) -> Topic {
+        self.topic(&format!("log.{token}"))
+    }
+
+    /// The record of the session with this pid, characters of base64url.
+    pub(super) fn session(&self, pid: &str) -> Topic {
+        self.topic(&format!("session.{pid}"))
+    }
+
     fn topic(&self, rest: &str) -> Topic {
         Topic::new(&format!("{}.v1.{rest}", self.name)).expect("a checked name and a token make a topic")
     }

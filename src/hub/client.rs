@@ -15,6 +15,7 @@ use super::{
     lane::{self, Event, Job, Queued},
     peer::Peer,
     rate::{Meters, Pace},
+    recovery::{self, Restoring, Returning},
     shared::{Shared, now},
     socket,
     socket::{Standing, refusal},
@@ -46,6 +47,8 @@ pub(super) struct Client {
     assembler: Assembler,
     /// One for each namespace asked for, at most so many as settings allow.
     sockets: SmallVec<[Arc<socket::Core>; 1]>,
+    /// Namespaces whose socket is yet to be found; they count as asked for.
+    restoring: SmallVec<[Arc<Restoring>; 0]>,
     /// When the connection ends unless it has joined a namespace; nothing while it has.
     deadline: Option<Instant>,
     /// When the attachment that is awaited is late.
@@ -65,6 +68,7 @@ impl Client {
             peer: Arc::new(Peer::new(session.clone(), Arc::clone(handshake), intake)),
             assembler: Assembler::new(),
             sockets: SmallVec::new(),
+            restoring: SmallVec::new(),
             deadline: Some(now() + config.connect_timeout),
             late: None,
             meters: config
@@ -143,6 +147,9 @@ impl Client {
     }
 
     fn connect(&mut self, name: &str, auth: Option<&str>) -> Result<Flow, Violation> {
+        if self.restoring.iter().any(|restoring| *restoring.namespace == *name) {
+            return Err(Violation);
+        }
         if let Some(place) = self.place(name) {
             match self.sockets.get(place).map(|socket| socket.standing()) {
                 Some(Standing::Connecting | Standing::Connected) => return Err(Violation),
@@ -163,8 +170,15 @@ impl Client {
             self.sockets
                 .retain(|socket| matches!(socket.standing(), Standing::Connecting | Standing::Connected));
         }
-        if self.sockets.len() >= self.shared.config.max_namespaces {
+        if self.sockets.len() + self.restoring.len() >= self.shared.config.max_namespaces {
             return Ok(self.refuse(name, "Too many namespaces"));
+        }
+        // Of a namespace that is yet to be allowed nothing is remembered.
+        let remembers = place.0.ledger.is_some() && place.0.is_settled() && !self.peer.is_legacy();
+        if let Some((pid, claim)) = recovery::comeback(auth).filter(|_| remembers) {
+            let returning = Returning::new(&hub, place, Arc::clone(&self.peer), auth, pid, claim);
+            self.restoring.push(recovery::restore(returning));
+            return Ok(Flow::Continue);
         }
         let id = self.peer.legacy_id(name).unwrap_or_else(|| hub.new_id());
         let socket = socket::Core::new(id, place, Arc::clone(&self.peer), auth);
@@ -221,9 +235,23 @@ impl Client {
     }
 
     fn end(&mut self, reason: CloseReason) {
+        for restoring in self.restoring.drain(..) {
+            restoring.end(DisconnectReason::Connection(reason));
+        }
         for socket in self.sockets.drain(..) {
             socket.end(DisconnectReason::Connection(reason));
         }
+    }
+
+    /// Takes in the sockets that have been found meanwhile.
+    fn settle(&mut self) {
+        let sockets = &mut self.sockets;
+        self.restoring.retain(|restoring| {
+            let taken = restoring.taken();
+            let found = taken.is_some();
+            sockets.extend(taken);
+            !found
+        });
     }
 }
 
@@ -233,6 +261,7 @@ struct Violation;
 
 impl Connection for Client {
     fn message(&mut self, message: Incoming<'_>) -> Flow {
+        self.settle();
         let message = match message {
             Incoming::Text(text) => Message::Text(text),
             Incoming::Binary(bytes) => Message::Binary(bytes),
@@ -268,6 +297,7 @@ impl Connection for Client {
             self.peer.intake.release();
         }
         if self.deadline.is_some_and(|at| at <= now) {
+            self.settle();
             if !self.sockets.iter().any(joined) {
                 self.shared.counters.connect_timeouts.increment();
                 return Flow::Close(CloseReason::ForcedClose);
@@ -280,6 +310,19 @@ impl Connection for Client {
     fn deadline(&self) -> Option<Instant> {
         let fixed = self.late.into_iter().chain(self.throttled).chain(self.deadline);
         fixed.chain(self.stalled_at()).min()
+    }
+
+    fn asked(&mut self) {
+        self.settle();
+        for socket in &self.sockets {
+            socket.asked();
+        }
+    }
+
+    fn answered(&mut self) {
+        for socket in &self.sockets {
+            socket.proved();
+        }
     }
 
     fn closed(&mut self, reason: CloseReason) {

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use super::recovery::Recovery;
 use crate::protocol::socketio::{JsonParser, Limits, Parser};
 
 /// Settings of a [`Hub`](super::Hub).
@@ -49,6 +50,9 @@ pub struct Config {
     /// A connection whose packet waits for its next attachment for this long is closed: what has come of it is held meanwhile. A client
     /// that takes longer over one message cannot answer a ping in it either. Default: 60 s.
     pub attachment_timeout: Duration,
+    /// Whether and how clients get back the session of a connection that broke. Needs a [`Journal`](super::recovery::Journal), without
+    /// which nothing is recovered. Default `None`: not at all.
+    pub connection_state_recovery: Option<Recovery>,
     /// Into how many parts, each with its own lock, a namespace's sockets are split. Default: one for each processor.
     pub shards: usize,
 }
@@ -81,6 +85,7 @@ impl Default for Config {
             events_per_second: None,
             stall_timeout: Duration::from_secs(30),
             attachment_timeout: Duration::from_secs(60),
+            connection_state_recovery: None,
             shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         }
     }

@@ -59,5 +59,19 @@ counters! {
         stalled,
         /// Connections closed because they joined no namespace in time.
         connect_timeouts,
+        /// Sessions recovered.
+        recoveries,
+        /// Clients that asked for the recovery of a session and were connected as new ones.
+        recoveries_refused,
+        /// Events replayed to recovered sockets.
+        replayed,
+        /// Sockets connected without a session that can be recovered, because log or records were away.
+        connects_unrecorded,
+        /// Times a record could not be written, because the records were away; it is tried again.
+        records_unwritten,
+        /// Sessions whose clients did not come back in time.
+        sessions_expired,
+        /// Sockets that lost their session to another connection, or to a hole in the log, and were cut.
+        sessions_cut,
     }
 }

@@ -2,15 +2,29 @@
 
 use std::{fmt::Debug, sync::Arc, time::Instant};
 
-use super::{Command, Query, Replies, Scope};
+use super::{Command, NotDispatched, Query, Replies, Scope, recovery::Later};
 
 /// Carries commands out. The hub alone does it for the sockets of its node; a cluster wraps the hub and does it for all nodes.
 ///
 /// Fires and forgets: the local half is done when `dispatch` returns, so that what one caller dispatches reaches each socket in that
-/// order; a remote half is queued at most. An implementation never blocks, and what it cannot deliver it counts.
+/// order; a remote half is queued at most. (What goes to a log comes back from it later, if that is not in memory.) An implementation never blocks, and what it cannot deliver it counts.
 pub trait Dispatch: Send + Sync + Debug + 'static {
-    /// Does the local half of a command, then offers it to other nodes if `scope` says so.
-    fn dispatch(&self, command: Command, scope: Scope);
+    /// Does the local half of a command, then offers it to other nodes if `scope` says so. An event for a
+    /// [recoverable](super::recovery) namespace goes to its log instead, which brings it to all of them.
+    ///
+    /// # Errors
+    /// [`NotDispatched`], of an event that would go to a log; nothing was done then.
+    fn dispatch(&self, command: Command, scope: Scope) -> Result<(), NotDispatched>;
+
+    /// The same. What it gives resolves when a log has confirmed that it keeps the event, at once for whatever goes to none; to an error
+    /// when it will not. May be dropped.
+    ///
+    /// # Errors
+    /// As [`Dispatch::dispatch`].
+    fn dispatch_logged(&self, command: Command, scope: Scope) -> Result<Later<Result<(), NotDispatched>>, NotDispatched> {
+        self.dispatch(command, scope)?;
+        Ok(Box::pin(std::future::ready(Ok(()))))
+    }
 
     /// Asks the sockets of this node, and of other nodes if `scope` says so. The stream of replies ends when all have come, or at the
     /// deadline; it names the nodes whose replies it is without, so that nobody takes a part for the whole. The local half of a

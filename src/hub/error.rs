@@ -1,9 +1,38 @@
 //! What can go wrong, one type for each operation.
 
 use super::{Missing, Rejection, RemoteSocket};
-use crate::protocol::socketio::ArgumentError;
-/// An event could not be emitted, by the mistake of the caller. What happens to an event on its way is counted, not returned.
-pub use crate::protocol::socketio::EncodeError as EmitError;
+use crate::protocol::socketio::{ArgumentError, EncodeError, Unencodable};
+
+/// An event was not emitted: by the mistake of the caller, or, in a recoverable namespace, because its log does not take it. What happens
+/// to an event on its way is counted, not returned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The name is reserved, or the arguments cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The log of the namespace does not take it.
+    #[error(transparent)]
+    Log(#[from] NotDispatched),
+}
+
+impl From<Unencodable> for EmitError {
+    fn from(error: Unencodable) -> Self {
+        Self::Encode(error.into())
+    }
+}
+
+/// The log of a recoverable namespace does not take an event. Nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotDispatched {
+    /// The log is away, for so long or with so much waiting for it that nothing more is held.
+    #[error("the log of the namespace is away: try again later")]
+    Busy,
+    /// The event is larger than the log takes.
+    #[error("the event is too large for the log of the namespace")]
+    TooLarge,
+}
 
 /// A client's ack did not come.
 #[derive(Debug, thiserror::Error)]

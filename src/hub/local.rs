@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    Command, Config, Counters, DisconnectReason, Dispatch, Observer, Query, Replies, Room, Scope, Target,
+    Command, Config, Counters, DisconnectReason, Dispatch, NotDispatched, Observer, Query, Replies, Room, Scope, Target,
     client::Client,
     directory::{Adopted, Directory},
     handlers::{States, Table},
-    namespace,
-    namespace::Guest,
+    namespace::{self, Delivered, Guest},
     parents::{Decide, Parent},
+    recovery::{self, Journal, Offset},
     shared::{Shared, lock},
 };
 use crate::engine::{Application, CloseReason, Connection, Handle, Handshake, id, id::NodeTag};
@@ -79,6 +79,57 @@ impl Hub {
         self.observer.set(observer).is_ok()
     }
 
+    /// Whether events for this namespace go to a log: its delivery is recoverable, and there is a journal.
+    #[must_use]
+    pub fn is_recoverable(&self, namespace: &str) -> bool {
+        let rules = self.shared.config.connection_state_recovery.as_ref();
+        rules.is_some_and(|rules| rules.covers(namespace)) && self.shared.journal().is_some()
+    }
+
+    /// Whether a command goes to the log of its namespace: an event that is neither volatile nor local.
+    #[must_use]
+    pub fn is_logged(&self, command: &Command, scope: Scope) -> bool {
+        let lasting = matches!(command, Command::Emit { flags, .. } if !flags.volatile);
+        lasting && scope == Scope::Cluster && self.is_recoverable(&command.target().namespace)
+    }
+
+    /// Recovers sessions over this journal from now on. There is one: says whether this is it.
+    pub fn use_journal(&self, journal: Weak<dyn Journal>) -> bool {
+        self.shared.set_journal(journal)
+    }
+
+    /// The log of a namespace goes on elsewhere: the entries between are lost. So are the sessions that were to get them; their
+    /// connections are cut, so that the clients learn of it.
+    pub fn log_jumps(&self, namespace: &str, place: Offset) {
+        if let Some(namespace) = self.find(namespace) {
+            namespace.jump(place);
+        }
+    }
+
+    /// The log of a namespace has come so far: what was there when it was followed first, and what a namespace has to be told that was
+    /// made anew.
+    pub fn log_continues(&self, namespace: &str, place: Offset) {
+        if let Some(namespace) = self.find(namespace) {
+            namespace.continue_log(place);
+        }
+    }
+
+    /// Delivers an entry of a log to the sockets of this node: the next one after that before. Without a command, it is one that nobody
+    /// gets. Nothing if the namespace does not exist here.
+    pub fn deliver(&self, namespace: &str, offset: Offset, command: Option<&Command>) -> Option<Delivered> {
+        Some(self.find(namespace)?.deliver(offset, command))
+    }
+
+    /// How many sessions wait for their clients to come back.
+    #[must_use]
+    pub fn sessions_waiting(&self) -> usize {
+        let count = |directory: &Directory| {
+            let ledgers = directory.live().filter_map(|namespace| namespace.ledger.as_ref());
+            ledgers.map(recovery::Ledger::len).sum()
+        };
+        self.look(count).unwrap_or_default()
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -112,12 +163,22 @@ impl Hub {
                 socket.end(DisconnectReason::Connection(CloseReason::ServerShuttingDown));
             }
         }
-        if tokio::time::timeout(grace, self.shared.idle()).await.is_err() {
+        let last_words = async {
+            self.shared.idle().await;
+            for namespace in directory.live() {
+                recovery::flush(namespace).await;
+            }
+        };
+        if tokio::time::timeout(grace, last_words).await.is_err() {
             self.shared.cancel();
             self.shared.idle().await;
         }
+        self.shared.stop().await;
         for namespace in directory.live() {
             drop(namespace.change_handlers(std::mem::take));
+            if let Some(ledger) = &namespace.ledger {
+                ledger.clear();
+            }
             self.shared.counters.namespaces.decrement();
         }
         for parent in directory.parents() {
@@ -264,8 +325,9 @@ impl Hub {
 }
 
 impl Dispatch for Hub {
-    fn dispatch(&self, command: Command, _scope: Scope) {
+    fn dispatch(&self, command: Command, _scope: Scope) -> Result<(), NotDispatched> {
         self.apply(&command);
+        Ok(())
     }
 
     fn request(&self, query: Query, _scope: Scope, deadline: Instant) -> Replies {

@@ -6,8 +6,8 @@ use futures_util::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, Query, RemoteSocket, Replies, Reply, Room, Scope, Target,
-    parents::Parent, shared::now,
+    BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, NotDispatched, Query, RemoteSocket, Replies, Reply, Room,
+    Scope, Target, parents::Parent, shared::now,
 };
 use crate::protocol::socketio::Payload;
 
@@ -61,18 +61,26 @@ impl BroadcastOperator {
         self
     }
 
-    /// Hands over one command for each namespace that is meant.
-    fn dispatch<T: Clone>(self, what: T, command: impl Fn(Target, T) -> Command) {
-        let Some(family) = self.family else {
-            return self.dispatch.dispatch(command(self.target, what), self.scope);
-        };
-        for namespace in family.children() {
-            let target = Target {
-                namespace,
-                ..self.target.clone()
-            };
-            self.dispatch.dispatch(command(target, what.clone()), self.scope);
+    /// Hands over one command for each namespace that is meant; the first that is not taken is the last.
+    fn dispatch<T: Clone>(&self, what: T, command: impl Fn(Target, T) -> Command) -> Result<(), NotDispatched> {
+        if self.family.is_none() {
+            return self.dispatch.dispatch(command(self.target.clone(), what), self.scope);
         }
+        let mut targets = self.targets().into_iter();
+        targets.try_for_each(|target| self.dispatch.dispatch(command(target, what.clone()), self.scope))
+    }
+
+    /// The target in each namespace that is meant.
+    fn targets(&self) -> Vec<Target> {
+        let Some(family) = &self.family else {
+            return vec![self.target.clone()];
+        };
+        let children = family.children().into_iter();
+        let target = |namespace| Target {
+            namespace,
+            ..self.target.clone()
+        };
+        children.map(target).collect()
     }
 
     /// Chooses the sockets of these rooms, beside those of rooms chosen before; each socket once.
@@ -127,20 +135,58 @@ impl BroadcastOperator {
     }
 
     /// Sends an event. A tuple gives as many arguments as it has elements, anything else one. It is with the sockets' sessions on this
-    /// node when this returns, and queued for other nodes; it never waits.
+    /// node when this returns, and queued for other nodes; it never waits. In a [recoverable](super::recovery) namespace it goes to the
+    /// log, and comes from there.
     ///
     /// # Errors
-    /// [`EmitError`]: the name is reserved, or the arguments cannot be encoded.
+    /// [`EmitError`].
     pub fn emit<T: Serialize + ?Sized>(self, event: &str, args: &T) -> Result<(), EmitError> {
-        let payload = Payload::event(event, args)?;
-        self.emit_payload(payload);
-        Ok(())
+        self.emit_payload(Payload::event(event, args)?)
     }
 
     /// Sends an event that is encoded already, for example [`Raw::payload`](super::Raw::payload).
-    pub fn emit_payload(self, payload: Payload) {
+    ///
+    /// # Errors
+    /// [`EmitError::Log`].
+    pub fn emit_payload(self, payload: Payload) -> Result<(), EmitError> {
         let flags = self.flags;
-        self.dispatch(payload, |target, payload| Command::Emit { target, payload, flags });
+        Ok(self.dispatch(payload, |target, payload| Command::Emit { target, payload, flags })?)
+    }
+
+    /// Sends an event as [`BroadcastOperator::emit`] does; in a [recoverable](super::recovery) namespace, what this gives resolves when the
+    /// log of the namespace has confirmed the event: from then on it outlives this node. Elsewhere it resolves at once. It may be
+    /// dropped: the event is on its way already.
+    ///
+    /// ```no_run
+    /// # use fanfare::hub::{EmitError, Io};
+    /// # async fn tell(io: Io) -> Result<(), EmitError> {
+    /// io.to("ledger").emit_logged("booked", &42)?.await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::emit`]; the future's: [`EmitError::Log`].
+    pub fn emit_logged<T: Serialize + ?Sized>(
+        self,
+        event: &str,
+        args: &T,
+    ) -> Result<impl Future<Output = Result<(), EmitError>> + Send + use<T>, EmitError> {
+        let payload = Payload::event(event, args)?;
+        let flags = self.flags;
+        let mut logged = Vec::new();
+        for target in self.targets() {
+            let payload = payload.clone();
+            logged.push(
+                self.dispatch
+                    .dispatch_logged(Command::Emit { target, payload, flags }, self.scope)?,
+            );
+        }
+        Ok(async move {
+            for logged in logged {
+                logged.await?;
+            }
+            Ok(())
+        })
     }
 
     /// Sends an event and asks each client to answer it, with one argument; the answers are awaited, or taken one by one. They are waited
@@ -161,7 +207,7 @@ impl BroadcastOperator {
         } = self;
         let namespaces = family.map_or_else(|| vec![Arc::clone(&target.namespace)], |family| family.children());
         let deadline = now() + timeouts.acks;
-        let replies = Payload::event(event, args).map(|payload| {
+        let replies = Payload::event(event, args).map_err(EmitError::from).map(|payload| {
             let asked = namespaces.into_iter().map(|namespace| {
                 let (target, payload) = (
                     Target {
@@ -232,18 +278,19 @@ impl BroadcastOperator {
     /// Makes the sockets join rooms.
     pub fn sockets_join(self, rooms: impl Rooms) {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
-        self.dispatch(rooms, |target, rooms| Command::Join { target, rooms });
+        // Only events go to logs, so only they are refused.
+        self.dispatch(rooms, |target, rooms| Command::Join { target, rooms }).ok();
     }
 
     /// Makes the sockets leave rooms.
     pub fn sockets_leave(self, rooms: impl Rooms) {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
-        self.dispatch(rooms, |target, rooms| Command::Leave { target, rooms });
+        self.dispatch(rooms, |target, rooms| Command::Leave { target, rooms }).ok();
     }
 
     /// Disconnects the sockets, as [`Socket::disconnect`](super::Socket::disconnect) does.
     pub fn disconnect_sockets(self, close: bool) {
-        self.dispatch(close, |target, close| Command::Disconnect { target, close });
+        self.dispatch(close, |target, close| Command::Disconnect { target, close }).ok();
     }
 }
 

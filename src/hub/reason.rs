@@ -26,6 +26,14 @@ impl DisconnectReason {
             Self::Connection(reason) => reason.as_str(),
         }
     }
+
+    /// Whether a session that ended so waits for its client: when neither side wanted it to end.
+    pub(super) fn is_recoverable(self) -> bool {
+        match self {
+            Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect => false,
+            Self::Connection(reason) => reason != CloseReason::ParseError,
+        }
+    }
 }
 
 impl fmt::Display for DisconnectReason {

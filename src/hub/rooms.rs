@@ -8,11 +8,13 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::Room;
+use super::{Room, recovery::Offset};
 
 /// One shard: a plain value, its owner locks it. No member is dropped in here but with the shard itself.
 #[derive(Debug)]
 pub(super) struct Shard<T> {
+    /// How far its members have come in the log of a recoverable namespace.
+    pub(super) place: Offset,
     slots: Vec<Option<Entry<T>>>,
     free_slots: Vec<u32>,
     ids: HashMap<Room, u32>,
@@ -47,6 +49,7 @@ struct Members {
 impl<T> Default for Shard<T> {
     fn default() -> Self {
         Self {
+            place: Offset::default(),
             slots: Vec::new(),
             free_slots: Vec::new(),
             ids: HashMap::new(),
@@ -91,6 +94,12 @@ impl<T> Shard<T> {
             self.vacate(membership);
         }
         Some(entry.member)
+    }
+
+    /// The member of this id.
+    pub(super) fn find(&self, id: &str) -> Option<&T> {
+        let slot = *self.ids.get(id)?;
+        Some(&self.slots.get(slot as usize)?.as_ref()?.member)
     }
 
     /// Adds a member to a room; does nothing when it is in it, or when the room is its own. Answers whether there was a place for it:

@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::runtime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Config, Counters, handlers::States};
+use super::{Config, Counters, handlers::States, recovery::Journal};
 use crate::{
     engine::{Outgoing, gather},
     protocol::socketio::{Encoded, Packet, Unencodable},
@@ -29,6 +29,11 @@ pub(super) struct Shared {
     tasks: TaskTracker,
     /// Ends the tasks that have not ended by themselves when the hub is closed.
     cancelled: CancellationToken,
+    /// Who keeps logs and records, if sessions can be recovered.
+    journal: OnceLock<Weak<dyn Journal>>,
+    /// Tasks that no handler waits in: they write records. They end with the hub.
+    background: TaskTracker,
+    stopped: CancellationToken,
     /// Where tasks are started: the first runtime seen. A caller may be in none, or in one that ends before the task.
     runtime: OnceLock<runtime::Handle>,
     closed: AtomicBool,
@@ -42,6 +47,9 @@ impl Shared {
             states: States::default(),
             tasks: TaskTracker::new(),
             cancelled: CancellationToken::new(),
+            journal: OnceLock::new(),
+            background: TaskTracker::new(),
+            stopped: CancellationToken::new(),
             runtime: OnceLock::new(),
             closed: AtomicBool::new(false),
         };
@@ -78,6 +86,38 @@ impl Shared {
             }
         });
         drop(runtime.spawn(task));
+    }
+
+    /// Starts a task in which no code of the application runs; it is cancelled at the end of [`Shared::stop`].
+    pub(super) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.remember_runtime();
+        let Some(runtime) = self.runtime.get() else { return };
+        let stopped = self.stopped.clone();
+        let task = self.background.track_future(async move {
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => {}
+                () = work => {}
+            }
+        });
+        drop(runtime.spawn(task));
+    }
+
+    /// Ends the tasks in the background.
+    pub(super) async fn stop(&self) {
+        self.stopped.cancel();
+        self.background.close();
+        self.background.wait().await;
+    }
+
+    /// Who keeps logs and records, once there is somebody.
+    pub(super) fn journal(&self) -> Option<Arc<dyn Journal>> {
+        self.journal.get()?.upgrade()
+    }
+
+    /// There is one journal: says whether this is it.
+    pub(super) fn set_journal(&self, journal: Weak<dyn Journal>) -> bool {
+        self.journal.set(journal).is_ok()
     }
 
     /// How many tasks run now.

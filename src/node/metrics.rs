@@ -61,6 +61,29 @@ const GAUGES: &[Metric] = &[
     metric("fanfare_sockets", "Sockets connected to a namespace", |l| {
         l.hub.counters().sockets.get()
     }),
+    metric(
+        "fanfare_sessions_waiting",
+        "Sessions that wait for their clients to come back",
+        |l| l.hub.sessions_waiting() as u64,
+    ),
+    metric("fanfare_log_entries", "Entries that this node's logs hold in memory", |l| {
+        l.cluster.store().map_or(0, |store| store.log.counters().entries)
+    }),
+    metric(
+        "fanfare_log_bytes",
+        "Bytes of the entries that this node's logs hold in memory",
+        |l| l.cluster.store().map_or(0, |store| store.log.counters().bytes),
+    ),
+    metric(
+        "fanfare_records",
+        "Records of sessions that are held in the memory of this node",
+        |l| l.cluster.store().map_or(0, |store| store.records.counters().records),
+    ),
+    metric(
+        "fanfare_record_bytes",
+        "Bytes of the records of sessions in the memory of this node",
+        |l| l.cluster.store().map_or(0, |store| store.records.counters().bytes),
+    ),
     metric("fanfare_cluster_peers", "Other living nodes, the suspected ones among them", |l| {
         l.cluster.health().peers as u64
     }),
@@ -265,6 +288,43 @@ const COUNTERS: &[Metric] = &[
     metric("fanfare_cluster_renewals_total", "Times this node found itself removed", |l| {
         l.cluster.counters().renewals.get()
     }),
+    metric("fanfare_recoveries_total", "Sessions recovered", |l| {
+        l.hub.counters().recoveries.get()
+    }),
+    metric(
+        "fanfare_recoveries_refused_total",
+        "Clients that asked for their session and were connected as new ones",
+        |l| l.hub.counters().recoveries_refused.get(),
+    ),
+    metric("fanfare_replayed_total", "Events replayed to recovered sockets", |l| {
+        l.hub.counters().replayed.get()
+    }),
+    metric(
+        "fanfare_connects_unrecorded_total",
+        "Sockets connected without a session because the log or the records were away",
+        |l| l.hub.counters().connects_unrecorded.get(),
+    ),
+    metric(
+        "fanfare_sessions_expired_total",
+        "Sessions whose clients did not come back in time",
+        |l| l.hub.counters().sessions_expired.get(),
+    ),
+    metric(
+        "fanfare_sessions_cut_total",
+        "Sockets cut because another connection took their session, or the log had a hole",
+        |l| l.hub.counters().sessions_cut.get(),
+    ),
+    metric("fanfare_log_appended_total", "Events that a log has confirmed", |l| {
+        l.cluster.counters().appended.get()
+    }),
+    metric("fanfare_log_busy_total", "Events refused because their log was away", |l| {
+        l.cluster.counters().append_busy.get()
+    }),
+    metric(
+        "fanfare_log_holes_total",
+        "Times a log had lost entries that this node had not seen",
+        |l| l.cluster.counters().log_holes.get(),
+    ),
     metric("fanfare_adapter_published_total", "Messages handed to the backend", |l| {
         l.adapter.counters().published
     }),

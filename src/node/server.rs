@@ -32,7 +32,7 @@ use super::{
     transports::{self, Transports},
 };
 use crate::{
-    cluster::{self, Cluster},
+    cluster::{self, Cluster, Store},
     engine::{self, Addresses, CloseReason, Counter, Engine, id::NodeTag},
     hub::{self, Hub, Io},
 };
@@ -158,6 +158,7 @@ pub(super) struct Shared {
 pub struct Builder {
     pub(super) config: ServerConfig,
     adapter: Option<Arc<dyn Adapter>>,
+    store: Option<Store>,
     gate: Gate,
     hooks: Hooks,
 }
@@ -181,6 +182,14 @@ impl Builder {
     #[must_use]
     pub fn adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
         self.adapter = Some(adapter);
+        self
+    }
+
+    /// Keeps the logs of recoverable namespaces, and the records of their sessions, in this store. Without one they are kept in the
+    /// memory of this node, and clients recover on the node that they left.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -269,6 +278,7 @@ impl Builder {
         let Self {
             config,
             adapter,
+            store,
             gate,
             hooks,
         } = self;
@@ -298,8 +308,13 @@ impl Builder {
         let cookie = cookie.map(|cookie| Cookie::new(&cookie, &tag.to_string())).transpose()?;
         let origins = OriginRule::new(origins)?;
 
+        let recovery = hub.connection_state_recovery.as_ref();
+        let store = recovery.map(|recovery| store.unwrap_or_else(|| Store::of_this_node(recovery)));
         let hub = Hub::new(hub, tag);
         let cluster = Cluster::start(cluster, Arc::clone(&hub), Arc::clone(&adapter), tag)?;
+        if let Some(store) = store {
+            cluster.keep(store)?;
+        }
         let engine = Engine::new(engine, tag, Arc::clone(&hub) as _);
         let io = Io::new(Arc::clone(&hub), Arc::clone(&cluster) as _);
         let layers = Layers {

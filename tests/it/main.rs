@@ -47,6 +47,8 @@ mod lifecycle;
 mod library;
 // What applications do with sockets, over real connections.
 mod features;
+// A connection breaks and comes back: nothing missed, nothing twice.
+mod recovery;
 
 // Rules of the broker, as a person writes them.
 mod broker;

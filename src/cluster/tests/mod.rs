@@ -4,4 +4,5 @@ mod bench;
 mod commands;
 mod loss;
 mod members;
+mod recovery;
 mod security;

@@ -10,6 +10,9 @@ pub(super) const MAC: usize = 16;
 /// What the key is derived for; another purpose has another key.
 const PURPOSE: &[u8] = b"fanfare envelope v1";
 
+/// The same for the records of sessions.
+const RECORDS: &[u8] = b"fanfare record v1";
+
 /// A secret that the nodes of a cluster share. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -40,9 +43,18 @@ impl fmt::Debug for Keys {
 
 impl Keys {
     pub(in crate::cluster) fn new(secrets: &[Secret]) -> Self {
+        Self::derived(secrets, PURPOSE)
+    }
+
+    /// The keys for the records of sessions.
+    pub(in crate::cluster) fn for_records(secrets: &[Secret]) -> Self {
+        Self::derived(secrets, RECORDS)
+    }
+
+    fn derived(secrets: &[Secret], purpose: &[u8]) -> Self {
         let derive = |secret: &Secret| {
             let secret = hmac::Key::new(hmac::HMAC_SHA256, secret.0.as_bytes());
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret, PURPOSE).as_ref())
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret, purpose).as_ref())
         };
         Self(secrets.iter().map(derive).collect())
     }

@@ -20,6 +20,7 @@ mod command;
 mod envelope;
 mod mac;
 mod part;
+mod record;
 
 pub(super) use command::{Body, decode, encode, pieces};
 pub(super) use envelope::{Address, Envelope, seal, unpack};
@@ -27,6 +28,7 @@ pub(super) use mac::Keys;
 pub use mac::Secret;
 use part::Part;
 pub(super) use part::{Goodbye, Heartbeat, List, MAX_REMOVED, MAX_REPORTED, Tag};
+pub(super) use record::{open_record, seal_record};
 
 /// The version that this node writes, and the newest that it reads.
 pub(super) const VERSION: u8 = 1;

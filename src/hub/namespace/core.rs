@@ -19,6 +19,7 @@ use crate::{
         counters::Counters,
         handlers::{Listeners, Raw, Table},
         parents::Parent,
+        recovery::{self, Ledger, Session},
         replies::Gathering,
         rooms::Shard,
         shared::{Shared, lock},
@@ -32,6 +33,8 @@ use crate::{
 pub(in crate::hub) struct Core {
     pub(in crate::hub) name: Arc<str>,
     pub(in crate::hub) shared: Arc<Shared>,
+    /// The sessions to be recovered, where delivery is recoverable.
+    pub(in crate::hub) ledger: Option<Ledger>,
     /// The sockets, by the hash of their ids. One shard is locked at a time, after a socket's own lock and before a mailbox's.
     shards: Box<[Mutex<Shard<Member>>]>,
     hasher: RandomState,
@@ -48,13 +51,17 @@ pub(in crate::hub) struct Core {
 /// A connected socket. The handle stands beside it so that a fan-out touches nothing else.
 #[derive(Debug)]
 pub(in crate::hub) struct Member {
-    handle: Handle,
-    socket: Arc<socket::Core>,
+    pub(super) handle: Handle,
+    pub(super) socket: Arc<socket::Core>,
+    /// What of it can be recovered.
+    pub(super) session: Option<Arc<Session>>,
 }
 
 impl Core {
     pub(in crate::hub) fn new(name: Arc<str>, shared: Arc<Shared>) -> Self {
+        let rules = shared.config.connection_state_recovery.as_ref();
         Self {
+            ledger: rules.filter(|rules| rules.covers(&name)).map(Ledger::new),
             name,
             shards: (0..shared.config.shards.max(1)).map(|_| Mutex::default()).collect(),
             shared,
@@ -103,18 +110,28 @@ impl Core {
     }
 
     /// Does what a command says to the sockets of this node; answers how many were meant.
-    pub(in crate::hub) fn apply(&self, command: &Command) -> usize {
+    pub(in crate::hub) fn apply(self: &Arc<Self>, command: &Command) -> usize {
         match command {
+            Command::Emit { target, payload, flags } if self.ledger.is_some() => self.emit_unlogged(target, payload, *flags),
             Command::Emit { target, payload, flags } => self.emit(target, payload, *flags),
             Command::Join { target, rooms } => {
                 let Shared { config, counters, .. } = &*self.shared;
-                self.regroup(target, rooms, |shard, slot, room| {
-                    if !shard.join(slot, room, config.max_rooms) {
+                let join = |shard: &mut Shard<Member>, slot, room: &Room| {
+                    let fits = shard.join(slot, room, config.max_rooms);
+                    if !fits {
                         counters.joins_refused.increment();
                     }
-                })
+                    fits
+                };
+                self.regroup(target, rooms, join, Session::join)
             }
-            Command::Leave { target, rooms } => self.regroup(target, rooms, |shard, slot, room| shard.leave(slot, room)),
+            Command::Leave { target, rooms } => {
+                let leave = |shard: &mut Shard<Member>, slot, room: &Room| {
+                    shard.leave(slot, room);
+                    true
+                };
+                self.regroup(target, rooms, leave, Session::leave)
+            }
             Command::Disconnect { target, close } => {
                 let sockets = self.sockets(target);
                 for socket in &sockets {
@@ -146,6 +163,11 @@ impl Core {
         tally.count(&self.shared.counters);
         self.tell_watchers(&watched, payload);
         meant
+    }
+
+    /// Whether anybody ever watched what is sent.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
     }
 
     /// Tells those who watch what is sent to these sockets, with no lock held.
@@ -204,18 +226,37 @@ impl Core {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn regroup(&self, target: &Target, rooms: &[Room], change: impl Fn(&mut Shard<Member>, u32, &Room)) -> usize {
+    /// Changes the rooms of sockets; `change` answers whether it did, and `note` whether the session's record has to be written then.
+    fn regroup(
+        self: &Arc<Self>,
+        target: &Target,
+        rooms: &[Room],
+        change: impl Fn(&mut Shard<Member>, u32, &Room) -> bool,
+        note: impl Fn(&Session, &Room, u64) -> bool,
+    ) -> usize {
         let mut slots = Vec::new();
         let mut meant = 0;
         for shard in &self.shards {
+            let mut changed = Vec::new();
             let mut shard = lock(shard);
-            shard.select(&target.rooms, &target.except, |slot, _| slots.push(slot));
+            shard.select(&target.rooms, &target.except, |slot, member| {
+                slots.push((slot, member.session.clone()))
+            });
             meant += slots.len();
-            for slot in slots.drain(..) {
+            for (slot, session) in slots.drain(..) {
+                let position = shard.place.position;
+                let mut noted = false;
                 for room in rooms {
-                    change(&mut shard, slot, room);
+                    if change(&mut shard, slot, room)
+                        && let Some(session) = &session
+                    {
+                        noted |= note(session, room, position);
+                    }
                 }
+                changed.extend(session.filter(|_| noted));
             }
+            drop(shard);
+            changed.into_iter().for_each(|session| recovery::schedule(self, session));
         }
         meant
     }
@@ -237,9 +278,11 @@ impl Core {
     /// Writes the CONNECT answer and takes the socket in, at once: no broadcast can come between them. Gives the socket's slot,
     /// or nothing if the hub is closed.
     pub(in crate::hub) fn admit(&self, socket: &Arc<socket::Core>, answer: &Outgoing, rooms: &[Room]) -> Option<u32> {
+        let session = socket.session.get().cloned();
         let member = Member {
             handle: socket.peer.handle.clone(),
             socket: Arc::clone(socket),
+            session: session.clone(),
         };
         let mut shard = lock(self.shard(&socket.id));
         if self.shared.is_closed() {
@@ -252,6 +295,9 @@ impl Core {
             // There are no more of them than a socket may be in.
             shard.join(slot, room, usize::MAX);
         }
+        if let Some(session) = session {
+            session.agree(rooms, shard.place.position);
+        }
         Some(slot)
     }
 
@@ -263,6 +309,10 @@ impl Core {
     pub(in crate::hub) fn shard(&self, id: &str) -> &Mutex<Shard<Member>> {
         let position = self.hasher.hash_one(id) % self.shards.len() as u64;
         &self.shards[position as usize]
+    }
+
+    pub(super) fn shards(&self) -> &[Mutex<Shard<Member>>] {
+        &self.shards
     }
 
     /// The message of an event.

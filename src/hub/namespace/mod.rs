@@ -2,19 +2,21 @@
 
 mod core;
 mod kin;
+mod logged;
 mod parent;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-pub use self::parent::ParentNamespace;
 pub(super) use self::{
     core::{Core, Tally, push},
     kin::{Guest, Kin},
 };
+pub use self::{logged::Delivered, parent::ParentNamespace};
 use super::{
     BroadcastOperator, Io, RegisterError, Room, Target,
     handlers::{Handler, Listeners, OnConnect, OnMiddleware, bind, registrations},
     operators::operators,
+    recovery::Expired,
 };
 
 /// A namespace: its handlers on this node, and its sockets on all nodes. Got by [`Io::of`].
@@ -87,6 +89,25 @@ impl Namespace {
     #[must_use]
     pub fn count(&self) -> usize {
         self.core.count()
+    }
+
+    /// Runs a handler for each session whose client has not come back in time, on one node of those that have its records; only where
+    /// delivery is [recoverable](super::recovery). There is one, as with [`Namespace::on_connect`].
+    ///
+    /// ```no_run
+    /// # use fanfare::hub::{Io, recovery::Expired};
+    /// # fn watch(io: &Io) {
+    /// io.sockets().on_session_expired(async |session: Expired| println!("{} did not come back", session.id));
+    /// # }
+    /// ```
+    pub fn on_session_expired<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        handler: impl Fn(Expired) -> F + Send + Sync + 'static,
+    ) -> &Self {
+        if let Some(ledger) = &self.core.ledger {
+            ledger.on_expired(handler);
+        }
+        self
     }
 
     /// All sockets of the namespace.

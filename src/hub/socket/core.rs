@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use super::own::Own;
@@ -16,6 +19,7 @@ use crate::{
         namespace,
         namespace::{Guest, Tally, push},
         peer::Peer,
+        recovery::{self, Journal, Ledger, Offset, Record, Session},
         replies::Gathering,
         shared::{Shared, lock, now},
     },
@@ -32,6 +36,10 @@ pub(in crate::hub) struct Core {
     /// Who the client is, once a middleware has said so.
     pub(in crate::hub) user: OnceLock<Box<str>>,
     pub(in crate::hub) lane: Lane,
+    /// What of it can be recovered; set before it is connected, if at all.
+    pub(in crate::hub) session: OnceLock<Arc<Session>>,
+    /// It is that of a session that was there before.
+    recovered: AtomicBool,
     /// Taken before the lock of a shard.
     state: Mutex<State>,
     /// What this socket alone has; made when it is first needed.
@@ -84,6 +92,8 @@ impl Core {
             auth: auth.map(Box::from),
             user: OnceLock::new(),
             lane: Lane::default(),
+            session: OnceLock::new(),
+            recovered: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Connecting { rooms: Vec::new() },
                 acks: HashMap::new(),
@@ -111,21 +121,67 @@ impl Core {
         }
     }
 
-    /// Everybody agreed: answers the CONNECT packet and takes the socket into the namespace. Nothing happens if the connection has
-    /// ended meanwhile.
-    pub(in crate::hub) fn connect(self: &Arc<Self>) {
-        let json = (!self.peer.is_legacy()).then(|| format!(r#"{{"sid":"{}"}}"#, self.id));
+    /// Who keeps what can be recovered of this socket, if anything can: never of one who speaks protocol 4 of Socket.IO.
+    pub(in crate::hub) fn journal(&self) -> Option<Arc<dyn Journal>> {
+        self.namespace.ledger.as_ref().filter(|_| !self.peer.is_legacy())?;
+        self.shared().journal()
+    }
+
+    /// It is to be the socket of a session that was there before.
+    pub(in crate::hub) fn restore(&self, record: &Record) {
+        self.recovered.store(true, Relaxed);
+        if let Phase::Connecting { rooms } = &mut lock(&self.state).phase {
+            let lasting = record.stays.iter().filter(|(_, stay)| stay.left.is_none());
+            rooms.extend(lasting.map(|(room, _)| Arc::clone(room)));
+        }
+        if !record.data.is_empty() {
+            self.set_data((&*record.data).into());
+        }
+    }
+
+    pub(in crate::hub) fn recovered(&self) -> bool {
+        self.recovered.load(Relaxed)
+    }
+
+    /// Whether it can be written to.
+    pub(in crate::hub) fn is_open(&self) -> bool {
+        self.standing() == Standing::Connected && !self.peer.handle.is_closed()
+    }
+
+    /// Whether events for it go to the log of its namespace, from which it gets them now or when it comes back.
+    pub(in crate::hub) fn is_logged(&self) -> bool {
+        let waits = || self.session.get().is_some_and(|session| session.is_waiting());
+        self.namespace.ledger.is_some() && self.shared().journal().is_some() && (self.standing() == Standing::Connected || waits())
+    }
+
+    /// Everybody agreed: answers the CONNECT packet and takes the socket into the namespace, with a session if it has one. Nothing
+    /// happens if the connection has ended meanwhile; answers whether it has not.
+    pub(in crate::hub) fn connect(self: &Arc<Self>, session: Option<&Arc<Session>>) -> bool {
+        let json = match session {
+            Some(session) => Some(format!(r#"{{"sid":"{}","pid":"{}"}}"#, self.id, session.pid.reveal())),
+            None if self.peer.is_legacy() => None,
+            None => Some(format!(r#"{{"sid":"{}"}}"#, self.id)),
+        };
         let answer = self
             .shared()
             .encode(&Packet::new(Kind::Connect, &self.namespace.name, json.as_deref()), &[]);
         let Ok(answer) = answer else {
-            return self.refuse(&ConnectError::new("internal error"));
+            self.refuse(&ConnectError::new("internal error"));
+            return false;
         };
+        if let Some(session) = session {
+            self.session.get_or_init(|| Arc::clone(session));
+            if let Some(data) = self.data() {
+                session.set_data(&data);
+            }
+        }
         let handler = self.namespace.handlers(|table| table.connect.clone());
         let mut state = lock(&self.state);
-        let Phase::Connecting { rooms } = &state.phase else { return };
+        let Phase::Connecting { rooms } = &state.phase else {
+            return false;
+        };
         let Some(slot) = self.namespace.admit(self, &answer, rooms) else {
-            return;
+            return false;
         };
         state.phase = Phase::Connected { slot };
         // Under the lock, before any event and the end.
@@ -136,6 +192,7 @@ impl Core {
         counters.sockets.increment();
         drop(state);
         lane::start(self, queued);
+        true
     }
 
     /// Somebody refused: says so to the client. Nothing happens if the connection has ended meanwhile.
@@ -167,11 +224,33 @@ impl Core {
         tally.count(counters);
     }
 
-    /// Sends an event; tells those who watch what is sent.
+    /// Sends an event that is in no log; tells those who watch what is sent.
     pub(in crate::hub) fn emit(self: &Arc<Self>, payload: &Payload, flags: EmitFlags) -> Result<(), Unencodable> {
-        let message = self.namespace.event(payload, None, flags)?;
-        self.send(&message, flags.volatile);
+        match self.session.get() {
+            Some(session) => self.send_beside_log(session, payload, flags)?,
+            None => self.send(&self.namespace.event(payload, None, flags)?, flags.volatile),
+        }
         self.namespace.tell_watchers(std::slice::from_ref(self), payload);
+        Ok(())
+    }
+
+    fn send_beside_log(&self, session: &Session, payload: &Payload, flags: EmitFlags) -> Result<(), Unencodable> {
+        let state = lock(&self.state);
+        if !matches!(state.phase, Phase::Connected { .. }) {
+            self.shared().counters.unconnected_dropped.increment();
+            return Ok(());
+        }
+        // Nothing logged comes between the look at where the socket is and the push.
+        let shard = lock(self.namespace.shard(&self.id));
+        let message = match session.sent(shard.place.position) {
+            Some(position) => self.namespace.event_at(payload, flags, Offset { position, ..shard.place })?,
+            None => self.namespace.event(payload, None, flags)?,
+        };
+        let pushed = push(&self.peer.handle, &message, flags.volatile);
+        drop((shard, state));
+        let mut tally = Tally::default();
+        tally.add(pushed);
+        tally.count(&self.shared().counters);
         Ok(())
     }
 
@@ -249,7 +328,14 @@ impl Core {
                 true
             }
             Phase::Connecting { .. } => false,
-            Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).join(*slot, &room, most),
+            Phase::Connected { slot } => {
+                let mut shard = lock(self.namespace.shard(&self.id));
+                let fits = shard.join(*slot, &room, most);
+                if fits {
+                    self.note(|session| session.join(&room, shard.place.position));
+                }
+                fits
+            }
             Phase::Refused | Phase::Ended { .. } | Phase::Gone => true,
         };
         drop(state);
@@ -263,9 +349,35 @@ impl Core {
         let mut state = lock(&self.state);
         match &mut state.phase {
             Phase::Connecting { rooms } => rooms.retain(|joined| **joined != *room),
-            Phase::Connected { slot } => lock(self.namespace.shard(&self.id)).leave(*slot, room),
+            Phase::Connected { slot } => {
+                let mut shard = lock(self.namespace.shard(&self.id));
+                shard.leave(*slot, room);
+                self.note(|session| session.leave(&room.into(), shard.place.position));
+            }
             Phase::Refused | Phase::Ended { .. } | Phase::Gone => {}
         }
+    }
+
+    /// Changes what is kept of the session, if there is one; `change` answers whether it has to be written.
+    pub(in crate::hub) fn note(&self, change: impl FnOnce(&Session) -> bool) {
+        if let Some(session) = self.session.get()
+            && change(session)
+        {
+            recovery::schedule(&self.namespace, Arc::clone(session));
+        }
+    }
+
+    /// The client is about to be asked for a sign of life.
+    pub(in crate::hub) fn asked(&self) {
+        if let Some(session) = self.session.get() {
+            let shard = lock(self.namespace.shard(&self.id));
+            session.asked(shard.place.position);
+        }
+    }
+
+    /// The client has given it.
+    pub(in crate::hub) fn proved(&self) {
+        self.note(|session| session.answered(Ledger::refresh()));
     }
 
     pub(in crate::hub) fn rooms(&self) -> Vec<Room> {
@@ -311,6 +423,10 @@ impl Core {
             Phase::Connecting { .. } | Phase::Refused | Phase::Ended { .. } | Phase::Gone => return,
             Phase::Connected { slot } => slot,
         };
+        // Before the shard lets go of it: whoever looks for the session finds it at any time.
+        if let Some(session) = self.session.get() {
+            recovery::end(&self.namespace, session, reason.is_recoverable());
+        }
         let acks = std::mem::take(&mut state.acks);
         let (member, rooms) = {
             let mut shard = lock(self.namespace.shard(&self.id));
@@ -386,6 +502,7 @@ impl Core {
     }
 
     pub(in crate::hub) fn set_data(&self, json: Arc<str>) {
+        self.note(|session| session.set_data(&json));
         let before = lock(&self.own.get_or_init(Box::default).data).replace(json);
         drop(before);
     }

@@ -11,12 +11,13 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(super) use self::core::{Core, Standing, refusal};
 pub use self::operator::SocketOperator;
 use super::{
-    AckRequest, BroadcastOperator, EmitError, EmitFlags, HandshakeObject, Io, JoinError, RegisterError, Room, Rooms, Target,
+    AckRequest, BroadcastOperator, Command, EmitError, EmitFlags, HandshakeObject, Io, JoinError, RegisterError, Room, Rooms, Scope,
+    Target,
     handlers::{Handler, Listener, Listeners, OnEvent, Rejection, bind, check_name, registrations},
 };
 use crate::{
     engine::{Handshake, Transport},
-    protocol::socketio::Payload,
+    protocol::socketio::{EncodeError, Payload},
 };
 
 /// One client in one namespace. Cheap to clone; kept beyond the client's disconnect it does nothing.
@@ -115,6 +116,13 @@ impl Socket {
         self.core.user.get().map(|user| &**user)
     }
 
+    /// Whether the client has got back the session of a connection that broke: its id, its rooms and its data are those of before, and what
+    /// it has missed is on its way. See [`recovery`](super::recovery).
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.core.recovered()
+    }
+
     /// Whether the client is connected to the namespace: not yet in a middleware, no more in a disconnect handler.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -127,13 +135,15 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: the name is reserved, or the arguments cannot be encoded.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.emit_flagged(&Payload::event(event, args)?, EmitFlags::default())
+        self.emit_payload(&Payload::event(event, args)?)
     }
 
-    /// Sends an event that is encoded already. What the parser cannot encode is dropped and counted.
-    pub fn emit_payload(&self, event: &Payload) {
-        // It was counted.
-        drop(self.emit_flagged(event, EmitFlags::default()));
+    /// Sends an event that is encoded already.
+    ///
+    /// # Errors
+    /// [`EmitError`]: the parser cannot encode it, or the log of the namespace does not take it.
+    pub fn emit_payload(&self, event: &Payload) -> Result<(), EmitError> {
+        self.emit_flagged(event, EmitFlags::default())
     }
 
     /// Sends the event `message`.
@@ -296,9 +306,9 @@ impl Socket {
     /// Keeps data with the socket, in place of what was kept before.
     ///
     /// # Errors
-    /// [`EmitError::Json`]: it has no JSON form.
+    /// [`EncodeError::Json`](crate::protocol::socketio::EncodeError::Json): it has no JSON form.
     pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), EmitError> {
-        let json = serde_json::to_string(data).map_err(EmitError::Json)?;
+        let json = serde_json::to_string(data).map_err(EncodeError::Json)?;
         self.core.set_data(json.into());
         Ok(())
     }
@@ -328,7 +338,17 @@ impl Socket {
     }
 
     fn emit_flagged(&self, event: &Payload, flags: EmitFlags) -> Result<(), EmitError> {
-        Ok(self.core.emit(event, flags)?)
+        if flags.volatile || !self.core.is_logged() {
+            return Ok(self.core.emit(event, flags)?);
+        }
+        // To whichever connection the session has when it comes back from the log.
+        let target = Target {
+            rooms: vec![Arc::clone(self.id())],
+            ..Target::namespace(Arc::clone(self.namespace()))
+        };
+        let payload = event.clone();
+        let command = Command::Emit { target, payload, flags };
+        Ok(self.io.dispatch().dispatch(command, Scope::Cluster)?)
     }
 
     pub(super) fn answer(&self, id: u64, args: &Payload) {

@@ -77,7 +77,7 @@ impl<'a> SocketOperator<'a> {
 
     /// Sends an event and asks for an answer: see [`Socket::emit_with_ack`].
     pub fn emit_with_ack<A>(self, event: &str, args: &(impl Serialize + ?Sized)) -> AckRequest<A> {
-        let request = AckRequest::new(&self.socket.core, Payload::event(event, args), self.flags);
+        let request = AckRequest::new(&self.socket.core, Payload::event(event, args).map_err(EmitError::from), self.flags);
         match self.timeout {
             Some(timeout) => request.timeout(timeout),
             None => request,

@@ -1,7 +1,7 @@
 //! Who gets what, and in which order.
 
 use super::*;
-use crate::hub::{Command, EmitFlags, Observer, Raw, Room, Scope, Socket, Target};
+use crate::hub::{Command, EmitFlags, NotDispatched, Observer, Raw, Room, Scope, Socket, Target};
 
 #[tokio::test]
 async fn rooms_union_and_except_reach_each_socket_once() {
@@ -192,8 +192,9 @@ fn no_broadcast_comes_before_the_connect_answer_or_after_the_farewell() {
 struct Heard(std::sync::Mutex<Vec<(Command, Scope)>>);
 
 impl crate::hub::Dispatch for Heard {
-    fn dispatch(&self, command: Command, scope: Scope) {
+    fn dispatch(&self, command: Command, scope: Scope) -> Result<(), NotDispatched> {
         self.0.lock().unwrap().push((command, scope));
+        Ok(())
     }
 
     fn request(&self, _: crate::hub::Query, _: Scope, deadline: std::time::Instant) -> crate::hub::Replies {

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     hub::{Ack, AckError, Args, ConnectError, Data, EmitError, MsgpackParser, Socket},
     protocol::socketio::{
-        Assembled, Attachments, DecodeError, Decoded, Encoded, Limits, Message, Packet, Parser, Pending, Unencodable, text,
+        Assembled, Attachments, DecodeError, Decoded, EncodeError, Encoded, Limits, Message, Packet, Parser, Pending, Unencodable, text,
     },
 };
 
@@ -159,10 +159,10 @@ async fn what_the_parser_cannot_encode_is_dropped_and_counted() {
     let (peer, _other) = (joined(&io), joined(&io));
     let socket = connected.recv().await.unwrap();
     let bytes = Bytes::from_static(b"x");
-    assert!(matches!(socket.emit("e", &bytes), Err(EmitError::Parser(_))));
+    assert!(matches!(socket.emit("e", &bytes), Err(EmitError::Encode(EncodeError::Parser(_)))));
     assert!(matches!(
         socket.emit_with_ack::<()>("e", &bytes).await,
-        Err(AckError::Emit(EmitError::Parser(_)))
+        Err(AckError::Emit(EmitError::Encode(EncodeError::Parser(_))))
     ));
     io.emit("e", &bytes).unwrap();
     assert_eq!(

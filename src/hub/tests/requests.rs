@@ -163,8 +163,8 @@ async fn sockets_are_told_with_handshake_rooms_and_data() {
 struct Beside(Arc<Hub>);
 
 impl Dispatch for Beside {
-    fn dispatch(&self, command: crate::hub::Command, scope: Scope) {
-        self.0.dispatch(command, scope);
+    fn dispatch(&self, command: crate::hub::Command, scope: Scope) -> Result<(), crate::hub::NotDispatched> {
+        self.0.dispatch(command, scope)
     }
 
     fn request(&self, query: Query, scope: Scope, deadline: std::time::Instant) -> crate::hub::Replies {

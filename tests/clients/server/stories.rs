@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use fanfare::hub::{
-    Ack, AckError, BroadcastAckError, ConnectError, Data, EmitError, Io, Namespace, ParentNamespace, Raw, RegisterError, Rejection, Socket,
-    State,
+    Ack, AckError, BroadcastAckError, ConnectError, Data, EmitError, Io, Namespace, ParentNamespace, Raw, RegisterError, Socket, State,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -87,7 +86,7 @@ async fn greet(socket: Socket, Data(auth): Data<Value>) -> Result<(), EmitError>
 
 async fn message(socket: Socket, event: Raw) -> Result<(), EmitError> {
     if let Some((_, arguments)) = event.payload().as_event() {
-        socket.emit_payload(&arguments.to_event("message-back")?);
+        socket.emit_payload(&arguments.to_event("message-back")?)?;
     }
     Ok(())
 }
@@ -113,27 +112,25 @@ async fn leave(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(),
 }
 
 /// To the others in the room that the first argument names.
-async fn say(socket: Socket, event: Raw) -> Result<(), Rejection> {
-    let room: String = event.arg(0)?;
-    socket.to(room).emit_payload(event.payload().clone());
-    Ok(())
+async fn say(socket: Socket, Data(room): Data<String>, event: Raw) -> Result<(), EmitError> {
+    socket.to(room).emit_payload(event.payload().clone())
 }
 
-async fn shout(socket: Socket, event: Raw) {
-    socket.broadcast().emit_payload(event.payload().clone());
+async fn shout(socket: Socket, event: Raw) -> Result<(), EmitError> {
+    socket.broadcast().emit_payload(event.payload().clone())
 }
 
-async fn announce(socket: Socket, event: Raw) {
-    everybody(&socket).all().emit_payload(event.payload().clone());
+async fn announce(socket: Socket, event: Raw) -> Result<(), EmitError> {
+    everybody(&socket).all().emit_payload(event.payload().clone())
 }
 
-async fn whisper(socket: Socket, event: Raw) {
-    everybody(&socket).volatile().emit_payload(event.payload().clone());
+async fn whisper(socket: Socket, event: Raw) -> Result<(), EmitError> {
+    everybody(&socket).volatile().emit_payload(event.payload().clone())
 }
 
 async fn tell_the_family(family: State<Family>, event: Raw) -> Result<(), EmitError> {
     if let Some((_, arguments)) = event.payload().as_event() {
-        family.0.0.all().emit_payload(arguments.to_event("family")?);
+        family.0.0.all().emit_payload(arguments.to_event("family")?)?;
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), 
 }
 
 /// To the room that the first argument names, but not to the sender.
-async fn room(socket: Socket, event: Raw) {
+async fn room(socket: Socket, event: Raw) -> Result<(), EmitError> {
     let room: String = event.arg(0).unwrap();
-    socket.to(&*room).emit_payload(event.payload().clone());
+    socket.to(&*room).emit_payload(event.payload().clone())
 }

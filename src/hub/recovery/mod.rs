@@ -1,0 +1,91 @@
+//! Connection state recovery: a client whose connection broke goes on as if nothing had happened, or is told that it cannot.
+//!
+//! # How a recoverable event walks
+//! In a recoverable namespace an event that is neither volatile nor local and asks for no ack is logged, one to a single socket too. It
+//! goes to the log first: [`Dispatch::dispatch`](super::Dispatch::dispatch) hands it to whoever keeps the log, the log gives it a
+//! position, and every node, this one too, delivers it when it comes back ([`Hub::deliver`](super::Hub::deliver)), in the order of the
+//! log. With a log in memory it has come back when `emit` returns, so that what one caller emits, joins and leaves keeps its order;
+//! with a backend a leave is applied where the node has come in the log, and an `emit` before it may be behind that. Events that ask
+//! for an ack, acks, volatile and local events are not logged: they may overtake.
+//!
+//! Each shard of a namespace knows how far it has come in the log. Whatever depends on a position (an entry's delivery, a join or leave,
+//! the offset that a volatile event carries, the moment when a recovered socket goes live) happens under the lock of the socket's
+//! shard, so that a socket has got exactly the entries up to that position which it was meant to get.
+//!
+//! # What a client sees
+//! Its CONNECT is answered with a `pid`; each event has an [`Offset`] as its last argument, volatile and local ones that of the last logged
+//! event before them, so that they poison nothing. When it comes back with both, its [`Record`] is looked up, the start of the replay
+//! [decided](start_of_replay), and the record taken over by compare-and-set: who loses that race never had the session. The
+//! connection that had the socket before is cut. The CONNECT answer goes first, then what was missed, as fast as the connection takes
+//! it, then the socket is live.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `offset`, `stays`, `record` | the rules, plain values: offsets, who was meant by an entry, where a replay starts |
+//! | `journal` | the seam to the layer that keeps log and records |
+//! | `session` | what outlives the connection of a socket |
+//! | `admission` | from CONNECT to a connected socket, new or recovered |
+//! | `replay` | what was missed, up to the moment when the socket is live |
+//! | `ledger` | the sessions of a namespace whose connections have ended, and their records |
+
+mod admission;
+mod journal;
+mod ledger;
+mod offset;
+mod record;
+mod replay;
+mod session;
+mod stays;
+
+use std::{collections::BTreeSet, time::Duration};
+
+pub(super) use self::{
+    admission::{Restoring, Returning, comeback, connect, restore},
+    ledger::{Ledger, end, flush, schedule},
+    session::Session,
+};
+pub use self::{
+    journal::{Away, Journal, Later, Logged, NotKept, Page, Unread},
+    ledger::Expired,
+    offset::{Claim, Offset},
+    record::{Pid, Record, Refusal, start_of_replay},
+    stays::{Stay, Stays},
+};
+
+/// Settings of connection state recovery (`connection_state_recovery`).
+#[derive(Debug, Clone)]
+pub struct Recovery {
+    /// How long a session waits for its client (`max_disconnection_duration`). Default: 120 s.
+    pub max_disconnection_duration: Duration,
+    /// Whether the middlewares are not asked about a client that is recovered (`skip_middlewares`). Default: true.
+    pub skip_middlewares: bool,
+    /// The namespaces whose delivery is `recoverable`; the others' is `live`. Default `None`: all of them.
+    pub namespaces: Option<BTreeSet<String>>,
+    /// The most events that are replayed to one client; one that has missed more is not recovered. Default: 10 000.
+    pub max_events: usize,
+    /// The most bytes of events that are replayed to one client. Default: 16 MiB.
+    pub max_bytes: usize,
+    /// For how many clients of one namespace this node reads the log at one time; others wait. Default: 64.
+    pub max_reads: usize,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            max_disconnection_duration: Duration::from_secs(120),
+            skip_middlewares: true,
+            namespaces: None,
+            max_events: 10_000,
+            max_bytes: 16 << 20,
+            max_reads: 64,
+        }
+    }
+}
+
+impl Recovery {
+    /// Whether the delivery of this namespace is recoverable.
+    #[must_use]
+    pub fn covers(&self, namespace: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(namespace))
+    }
+}
