@@ -24,4 +24,4 @@ pub use handlers::install;
 pub use login::{Algorithm, Denial, Flaw, Identity, Jwt, JwtKey, KeyError, Login, MAX_TOKEN, MIN_KEY, StaticKey, Token, TokenPlace};
 pub use names::{EventName, MAX_NAME, NameError, NamespaceName};
 pub use rooms::{Denied, MAX_ROOM, MAX_ROOMS, PatternError, RoomPattern, Rooms};
-pub use rules::{Action, Greeting, NamespaceRules, Rule, Rules};
+pub use rules::{Action, Delivery, Greeting, NamespaceRules, Rule, Rules};

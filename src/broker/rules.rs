@@ -15,12 +15,30 @@ pub struct Rules {
 pub struct NamespaceRules {
     /// Its name.
     pub name: NamespaceName,
+    /// What is promised of its events. What keeps the promise is the hub's and the cluster's business; it is told which namespaces to keep
+    /// it for.
+    pub delivery: Delivery,
     /// What a client must show to connect. `None`: anybody may.
     pub login: Option<Login>,
     /// What a client is sent when it has connected, in this order.
     pub on_connect: Vec<Greeting>,
     /// What events do, each event once. Events without a rule go nowhere.
     pub rules: Vec<Rule>,
+}
+
+/// What is promised of the events of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// They reach whom they can reach now.
+    #[default]
+    Live,
+    /// They are logged: a client whose connection broke gets what it missed when it comes back in time.
+    Recoverable,
+}
+
+impl Delivery {
+    /// The words that stand for them in a configuration.
+    pub const WORDS: [&str; 2] = ["live", "recoverable"];
 }
 
 /// An event that a client is sent when it has connected.

@@ -9,7 +9,7 @@ use super::{
     settings::{Settings, keys},
 };
 use crate::{
-    broker::Rules,
+    broker::{Delivery, Rules},
     node::{Origins, SameSite},
 };
 
@@ -29,6 +29,7 @@ pub(super) fn cross_check(settings: &Settings, rules: &Rules, reader: &mut Reade
     sizes(settings, reader);
     credentials(settings, reader);
     namespaces(settings, rules, reader);
+    recovery(settings, rules, reader);
 }
 
 fn listeners(settings: &Settings, reader: &mut Reader<'_>) {
@@ -150,6 +151,37 @@ fn namespaces(settings: &Settings, rules: &Rules, reader: &mut Reader<'_>) {
              socketio.cleanup_empty_child_namespaces = true lets them go",
             pattern.name
         ));
+    }
+}
+
+fn recovery(settings: &Settings, rules: &Rules, reader: &mut Reader<'_>) {
+    let recoverable = || {
+        rules
+            .namespaces
+            .iter()
+            .filter(|namespace| namespace.delivery == Delivery::Recoverable)
+    };
+    if let Some(guarded) = recoverable().find(|namespace| namespace.login.is_some())
+        && settings.recovery.skip_middlewares
+    {
+        let text = format!(
+            "the token that {} asks for is looked at whenever a client connects, also one that comes back; expected false",
+            guarded.name
+        );
+        reader.conflict(&["recovery.skip_middlewares"], text);
+    }
+    if recoverable().next().is_none()
+        && let Some(key) = keys().find(|key| key.path.starts_with("recovery.") && reader.is_changed(key))
+    {
+        reader
+            .notes
+            .push(format!("{} has no effect: no namespace has delivery = \"recoverable\"", key.path));
+    }
+    if recoverable().next().is_some() && settings.adapter.kind != AdapterKind::Memory {
+        reader.notes.push(
+            "sessions are kept in the memory of a node: clients of recoverable namespaces recover on the node that they left, and nowhere else"
+                .to_owned(),
+        );
     }
 }
 

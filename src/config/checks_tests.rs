@@ -38,6 +38,11 @@ fn keys_that_contradict_each_other_are_mistakes() {
             "limits.connections_per_address: 200000 is never reached: limits.connections = 100000",
         ),
         (
+            "recovery.skip_middlewares = true\n[[namespace]]\nname = \"/a\"\ndelivery = \"recoverable\"\n\
+             connect.token.keys = [\"one long key of some bytes\"]",
+            "recovery.skip_middlewares: the token that /a asks for is looked at whenever a client connects",
+        ),
+        (
             "cluster.heartbeat = \"3s\"",
             "cluster.heartbeat: suspect_after = 2.5s must be at least two heartbeats of 3s",
         ),
@@ -70,6 +75,11 @@ fn doubtful_combinations_are_notes() {
     for (text, expected) in [
         ("internal.listen = \"0.0.0.0:3001\"", "not on loopback"),
         ("cluster.secret = \"short\"", "can be guessed"),
+        ("recovery.max_events = 5", "recovery.max_events has no effect"),
+        (
+            "adapter.kind = \"redis\"\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
+            "recover on the node that they left",
+        ),
         ("[[namespace]]\nname = \"/tenant-*\"", "the namespaces of /tenant-* stay"),
         ("cookie.enabled = true\ncookie.same_site = \"none\"", "forces cookie.secure"),
         ("cors.credentials = true", "no effect"),

@@ -60,6 +60,7 @@ const EXAMPLE: &str = r#"
 # write into their logs). A client that is refused gets connect_error with data.code: token_missing, token_invalid, token_expired,
 # token_early or token_claims. A token is looked at when a client connects; that it expires later disconnects nobody.
 #
+# delivery is "live" (the default) or "recoverable": then clients whose connection broke get what they missed; see [recovery].
 # Variable: FANFARE_NAMESPACE, the whole array as TOML.
 #
 # [[namespace]]

@@ -155,6 +155,11 @@ impl<'a> Reader<'a> {
         self.set.iter().any(|set| set.key == key)
     }
 
+    /// Whether somebody set a key to something else than its default.
+    pub(super) fn is_changed(&self, key: &Key) -> bool {
+        self.set.iter().any(|set| set.key == key.path && set.value != key.default)
+    }
+
     /// Finds the variables of keys; others that begin with `FANFARE_` are mistakes, or what Kubernetes injects. Returns the variable that
     /// holds the namespaces.
     fn sort_variables(&mut self, variables: &'a [(std::ffi::OsString, std::ffi::OsString)]) -> Option<&'a str> {

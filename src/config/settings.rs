@@ -162,6 +162,19 @@ settings! {
         cleanup_empty_child_namespaces: bool = false;
     }
 
+    /// How clients of a namespace with delivery = "recoverable" get back their session when their connection broke: with the rooms they
+    /// were in, and the events that they missed.
+    ["recovery"] recovery: RecoverySection {
+        /// How long a session waits for its client.
+        max_disconnection_duration: Positive = "2m";
+        /// Whether a client that comes back is let in without further questions; not where it needs a token.
+        skip_middlewares: bool = false;
+        /// The most events that are replayed to one client; one that has missed more begins anew.
+        max_events: Count = 10000;
+        /// The most bytes of events that are replayed to one client.
+        max_bytes: Size = "16MiB";
+    }
+
     /// How much one client may take of the node. Who takes more is refused, or is disconnected where it says so.
     ["limits"] limits: LimitsSection {
         /// Namespaces that one connection may be in.

@@ -457,6 +457,10 @@ fn bad_rules_are_mistakes() {
         ("[[namespace]]\nrule = []", "namespace.name: missing"),
         ("[namespace]\nname = \"/\"", "namespace: found a table, expected an array of tables"),
         (
+            "[[namespace]]\nname = \"/\"\ndelivery = \"recovrable\"",
+            "namespace.delivery: found \"recovrable\", expected live or recoverable; did you mean recoverable?",
+        ),
+        (
             "[[namespace]]\nname = \"/\"\n[[namespace]]\nname = \"/\"",
             "namespace.name: / is declared twice",
         ),

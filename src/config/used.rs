@@ -1,6 +1,6 @@
 //! Configuration as used: every layer's own `Config`.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use fanfare_adapters::{
     Adapter, memory,
@@ -10,12 +10,12 @@ use fanfare_adapters::{
 
 use super::{
     forms::{AdapterKind, ParserKind, Transports},
-    settings::{ClusterSection, CookieSection, EngineSection, Settings},
+    settings::{ClusterSection, CookieSection, EngineSection, RecoverySection, Settings},
 };
 use crate::{
-    broker::Rules,
+    broker::{Delivery, Rules},
     cluster, engine,
-    hub::{self, JsonParser, MsgpackParser},
+    hub::{self, JsonParser, MsgpackParser, recovery::Recovery},
     node, telemetry,
 };
 
@@ -61,13 +61,14 @@ impl Config {
     /// Puts the typed values where they are used.
     pub(super) fn new(settings: Settings, rules: Rules) -> Self {
         let adapter = adapter(&settings);
-        let hub = hub_config(&settings);
+        let hub = hub_config(&settings, &rules);
         let engine = engine_config(&settings);
         let Settings {
             server,
             internal,
             engine: _,
             socketio: _,
+            recovery: _,
             limits,
             timeouts,
             origins,
@@ -129,7 +130,7 @@ impl Config {
     }
 }
 
-fn hub_config(settings: &Settings) -> hub::Config {
+fn hub_config(settings: &Settings, rules: &Rules) -> hub::Config {
     let Settings {
         engine,
         socketio,
@@ -147,6 +148,7 @@ fn hub_config(settings: &Settings) -> hub::Config {
             ParserKind::Json => Arc::new(JsonParser),
             ParserKind::Msgpack => Arc::new(MsgpackParser),
         },
+        connection_state_recovery: recovery(&settings.recovery, rules),
         events_per_second: limits.events_per_second.0,
         queue_events: limits.queued_events.0,
         queue_bytes: limits.queued_bytes.0,
@@ -158,6 +160,21 @@ fn hub_config(settings: &Settings) -> hub::Config {
     config.limits.max_depth = limits.json_depth.0;
     config.take_messages_of(engine.max_http_buffer_size.0);
     config
+}
+
+/// Recovery, if there is a namespace that it is for.
+fn recovery(section: &RecoverySection, rules: &Rules) -> Option<Recovery> {
+    let namespaces = rules.namespaces.iter();
+    let recoverable = namespaces.filter(|namespace| namespace.delivery == Delivery::Recoverable);
+    let names: BTreeSet<String> = recoverable.map(|namespace| namespace.name.to_string()).collect();
+    (!names.is_empty()).then(|| Recovery {
+        max_disconnection_duration: section.max_disconnection_duration.0,
+        skip_middlewares: section.skip_middlewares,
+        namespaces: Some(names),
+        max_events: section.max_events.0,
+        max_bytes: section.max_bytes.0,
+        ..Recovery::default()
+    })
 }
 
 fn engine_config(settings: &Settings) -> engine::Config {

@@ -27,6 +27,16 @@ const CHANGES: &[(&str, &str)] = &[
     ("engine.connect_timeout", "\"1s\""),
     ("socketio.parser", "\"msgpack\""),
     ("socketio.cleanup_empty_child_namespaces", "true"),
+    (
+        "recovery.max_disconnection_duration",
+        "\"1m\"\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
+    ),
+    (
+        "recovery.skip_middlewares",
+        "true\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
+    ),
+    ("recovery.max_events", "1\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\""),
+    ("recovery.max_bytes", "1\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\""),
     ("limits.namespaces_per_connection", "1"),
     ("limits.child_namespaces", "1"),
     ("limits.rooms_per_socket", "1"),

@@ -3,7 +3,10 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{BuildError, Builder, Config, CookieConfig, CorsConfig, HttpCompression, Network, Origins, ServerConfig};
-use crate::{engine::Transport, hub::Parser};
+use crate::{
+    engine::Transport,
+    hub::{Parser, recovery::Recovery},
+};
 
 /// No interval is longer: an instant that far away can still be told.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -144,6 +147,20 @@ impl Builder {
     #[must_use]
     pub const fn serve_client(mut self, serve: bool) -> Self {
         self.config.serve_client = serve;
+        self
+    }
+
+    /// Whether and how clients get back the session of a connection that broke. Default `None`: not at all.
+    ///
+    /// ```
+    /// use fanfare::{Server, hub::recovery::Recovery};
+    ///
+    /// let server = Server::builder().connection_state_recovery(Recovery::default());
+    /// # drop(server);
+    /// ```
+    #[must_use]
+    pub fn connection_state_recovery(mut self, recovery: impl Into<Option<Recovery>>) -> Self {
+        self.config.hub.connection_state_recovery = recovery.into();
         self
     }
 
@@ -310,6 +327,16 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
     ] {
         ensure(count > 0, option, count, "a number above zero")?;
     }
+    if let Some(recovery) = &hub.connection_state_recovery {
+        let time = recovery.max_disconnection_duration;
+        let option = "connection_state_recovery.max_disconnection_duration";
+        ensure(
+            !time.is_zero() && time <= LONGEST,
+            option,
+            time,
+            "a time above zero, at most a year",
+        )?;
+    }
     let transports = &engine.transports;
     let once = transports
         .iter()
@@ -454,6 +481,7 @@ mod tests {
                 .parser(MsgpackParser)
                 .origins(Origins::SameHost)
                 .trusted_proxies(["10.0.0.0/8".parse().unwrap()])
+                .connection_state_recovery(Recovery::default())
                 .cleanup_empty_child_namespaces(true)
                 .max_child_namespaces(0)
                 .max_namespaces(1)

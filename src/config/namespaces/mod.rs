@@ -15,9 +15,9 @@ use super::{
     mistakes::{Mistake, Place},
     reader::NAMESPACES,
 };
-use crate::broker::{NamespaceName, NamespaceRules, Rules, Token};
+use crate::broker::{Delivery, NamespaceName, NamespaceRules, Rules, Token};
 
-const NAMESPACE_KEYS: [&str; 4] = ["name", "connect", "on_connect", "rule"];
+const NAMESPACE_KEYS: [&str; 5] = ["name", "delivery", "connect", "on_connect", "rule"];
 
 /// Reads the namespaces of the variable, or of the file when there is no variable; both are checked.
 pub(super) fn read(document: Option<&Document<'_>>, variable: Option<&str>, mistakes: &mut Vec<Mistake>) -> Rules {
@@ -78,6 +78,18 @@ impl Decoder<'_> {
         };
         if let Some(name) = self.text("namespace.name", name, NamespaceName::new) {
             namespace.name = name;
+        }
+        if let Some(value) = table.get("delivery")
+            && let Some(delivery) = self.delivery(value)
+        {
+            namespace.delivery = delivery;
+            if delivery == Delivery::Recoverable && namespace.name.is_pattern() {
+                let text = format!(
+                    "{} is a pattern: only namespaces with a name of their own can be recoverable",
+                    namespace.name
+                );
+                self.mistake(value.span().start, "namespace.delivery", text);
+            }
         }
         let login = table.get("connect").map(|connect| self.connect(connect));
         let users = match &login {

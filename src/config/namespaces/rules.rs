@@ -4,7 +4,7 @@ use toml::de::DeTable;
 
 use super::decoder::{Decoder, Value, json};
 use crate::{
-    broker::{Action, EventName, Greeting, RoomPattern, Rooms, Rule},
+    broker::{Action, Delivery, EventName, Greeting, RoomPattern, Rooms, Rule},
     config::{forms::Found, suggest},
 };
 
@@ -20,6 +20,17 @@ pub(super) enum Users {
 }
 
 impl Decoder<'_> {
+    pub(super) fn delivery(&mut self, value: &Value<'_>) -> Option<Delivery> {
+        self.text("namespace.delivery", value, |word| match word {
+            "live" => Ok(Delivery::Live),
+            "recoverable" => Ok(Delivery::Recoverable),
+            _ => {
+                let words = Delivery::WORDS.join(" or ");
+                Err(format!("expected {words}{}", suggest::hint(word, Delivery::WORDS)))
+            }
+        })
+    }
+
     pub(super) fn greeting(&mut self, at: usize, table: &DeTable<'_>) -> Option<Greeting> {
         self.unknown("namespace.on_connect", table, &GREETING_KEYS);
         let event = self.needed(at, "namespace.on_connect", "event", table, "the name of an event")?;
