@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use clap::{Parser, ValueEnum};
 use fanfare::{
     engine,
-    hub::{self, JsonParser, MsgpackParser},
+    hub::{self, JsonParser, MsgpackParser, recovery::Recovery},
     node::{CookieConfig, ServerConfig},
 };
 
@@ -41,6 +41,9 @@ pub(crate) struct Flags {
     /// How packets are written
     #[arg(long, value_enum, default_value_t = PacketParser::Json)]
     parser: PacketParser,
+    /// How long a session waits for a client that lost its connection, in milliseconds; without it none does
+    #[arg(long)]
+    recovery: Option<u64>,
     /// Join other nodes over the Redis of this URL
     #[arg(long)]
     pub(crate) redis: Option<String>,
@@ -96,6 +99,10 @@ impl Flags {
                 PacketParser::Json => Arc::new(JsonParser),
                 PacketParser::Msgpack => Arc::new(MsgpackParser),
             },
+            connection_state_recovery: self.recovery.map(|milliseconds| Recovery {
+                max_disconnection_duration: Duration::from_millis(milliseconds),
+                ..Recovery::default()
+            }),
             ..hub::Config::default()
         }
     }
