@@ -12,7 +12,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fanfare::engine::{
-    Arrival, CloseReason, Config, Engine, Handle, Io, Outgoing, Post, Pushed, Reply, Request, Routed, Upgrade, id::NodeTag,
+    Arrival, CloseReason, Config, Engine, Handle, Io, Outgoing, Post, Pushed, Reply, Request, Routed, Transport, Upgrade, id::NodeTag,
 };
 use futures_util::FutureExt as _;
 
@@ -49,10 +49,14 @@ struct World {
     poll: Option<Pin<Box<dyn Future<Output = Reply>>>>,
     begun: Option<Post>,
     post: Option<Pin<Box<dyn Future<Output = Reply>>>>,
+    /// The client does not wait for the answer to a POST whose body it has sent.
+    abandoned: bool,
     wire: Option<Wire>,
-    /// The WebSocket is the session's transport, as far as the client knows.
+    /// The WebSocket is the session's transport.
     upgraded: bool,
-    probed: bool,
+    /// `2probe` was sent on it; and `5` after that.
+    probing: bool,
+    switching: bool,
     /// What was accepted for the client, and what came.
     accepted: Vec<Packet>,
     came: usize,
@@ -114,9 +118,11 @@ impl World {
             poll: None,
             begun: None,
             post: None,
+            abandoned: false,
             upgraded: wire.is_some(),
             wire,
-            probed: false,
+            probing: false,
+            switching: false,
             accepted: Vec::new(),
             came: 0,
             sent: Vec::new(),
@@ -159,8 +165,8 @@ impl World {
             Operation::FinishPost(messages) => self.finish_post(messages),
             Operation::AbortPost => {
                 self.fault |= self.begun.take().is_some();
-                // Whether a body that was handed in is taken is not its client's to say any more.
-                self.post = None;
+                // A body that was handed in is taken all the same, and until then another POST is one too many.
+                self.abandoned |= self.post.take().is_some();
             }
             Operation::PostJunk(body) => {
                 self.begin_post();
@@ -193,16 +199,16 @@ impl World {
         match operation {
             Operation::Probe => {
                 wire.send(&Packet::Text("2probe".into()), 1);
-                self.fault |= self.upgraded;
+                self.probing = true;
+                self.fault |= self.upgraded || self.switching;
             }
             Operation::Switch => {
                 wire.send(&Packet::Text("5".into()), 1);
-                // Without the answer to its probe the client would be wrong to believe it; the server may have seen the probe.
-                self.upgraded |= self.probed;
+                self.switching |= self.probing;
             }
             Operation::GoodBye => {
                 wire.send(&Packet::Text("1".into()), 1);
-                self.fault |= self.upgraded;
+                self.fault |= self.upgraded || self.switching;
             }
             Operation::Send(message, pieces) if self.upgraded => {
                 let packet = self.says(*message);
@@ -214,7 +220,7 @@ impl World {
             Operation::PingFrame(bytes) => wire.send_frame(0x89, &vec![b'p'; usize::from(bytes % 126)]),
             Operation::CloseFrame => {
                 wire.send_frame(0x88, &[]);
-                self.fault |= self.upgraded;
+                self.fault |= self.upgraded || self.switching;
             }
             Operation::SendJunk(bytes) => {
                 wire.send_raw(bytes);
@@ -225,7 +231,7 @@ impl World {
             }
             Operation::Cut => {
                 self.wire = None;
-                self.fault |= self.upgraded;
+                self.fault |= self.upgraded || self.switching;
             }
             _ => {}
         }
@@ -294,7 +300,7 @@ impl World {
             Routed::Post(_) => panic!("two POSTs at a time"),
             Routed::Reply(reply) => {
                 assert_eq!(reply.status, 400);
-                self.fault |= self.begun.is_some() || self.post.is_some();
+                self.fault |= self.begun.is_some() || self.post.is_some() || self.abandoned;
             }
             Routed::Refused(_) => {}
             other => panic!("{other:?}"),
@@ -329,7 +335,8 @@ impl World {
         candidate.probe(Io::Boxed(Box::new(server)), &[]);
         // One beside another is closed, and nothing else happens.
         if self.wire.is_none() && !self.upgraded {
-            (self.wire, self.probed) = (Some(Wire::new(client, self.revision_3)), false);
+            self.wire = Some(Wire::new(client, self.revision_3));
+            (self.probing, self.switching) = (false, false);
         }
     }
 
@@ -358,6 +365,9 @@ impl World {
             for _ in 0..6 {
                 tokio::task::yield_now().await;
             }
+            if self.closed().is_none() {
+                self.upgraded = self.session.transport() == Transport::WebSocket;
+            }
             if let Some(wire) = &mut self.wire {
                 wire.pump();
             }
@@ -381,14 +391,11 @@ impl World {
 
     fn hear_frame(&mut self, frame: Frame) {
         match frame {
-            Frame::Packet(packet) if self.upgraded => self.hear(&packet),
+            Frame::Packet(packet) if self.upgraded || self.switching => self.hear(&packet),
             // What has not been told to be the transport is told nothing.
-            Frame::Packet(packet) => {
-                assert_eq!(packet, Packet::Text("3probe".into()));
-                self.probed = true;
-            }
+            Frame::Packet(packet) => assert_eq!(packet, Packet::Text("3probe".into())),
             Frame::Pong => assert!(!self.parted),
-            Frame::Close if self.upgraded => {
+            Frame::Close if self.upgraded || (self.switching && self.closed().is_some()) => {
                 assert!(!self.parted, "two good-byes");
                 self.parted = true;
             }
@@ -443,7 +450,7 @@ impl World {
         if self.begun.is_some() {
             self.finish_post(&[]);
         }
-        if !self.upgraded {
+        if !self.upgraded && !self.switching {
             self.wire = None;
         }
         let mut quiet = 0;
@@ -454,7 +461,8 @@ impl World {
                 while wire.pump() | wire.read(4096) {
                     tokio::task::yield_now().await;
                 }
-            } else if self.poll.is_none() && !self.parted {
+            }
+            if !self.upgraded && self.poll.is_none() && !self.parted {
                 self.begin_poll();
             }
             self.settle().await;
