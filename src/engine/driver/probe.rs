@@ -125,10 +125,11 @@ impl Driver {
         Poll::Ready(outcome)
     }
 
-    /// The WebSocket that probed becomes the transport. What waits goes out on it; a poll that still waits gets a noop and nothing else.
+    /// The WebSocket that probed becomes the transport. What waits goes out on it; a poll that still waits is refused.
     fn switch(&mut self, wire: Wire, dialect: Dialect) {
         let poll = Mailbox::switch(&self.mailbox, wire.tcp().cloned(), dialect);
-        self.release(poll, &["6"]);
+        // The client had no poll when it finished its upgrade: this one came after that, whichever connection was read first.
+        drop(poll);
         self.wire = Some(Box::new(wire));
         self.stalled = None;
         self.mailbox.shared.counters.upgraded.increment();

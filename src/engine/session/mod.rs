@@ -10,8 +10,9 @@ use super::{CloseReason, Config, Incoming, Transport};
 #[cfg(test)]
 mod tests;
 
-/// From one noop to the next. A client whose `3probe` is late polls again at once: without a pause it would do so as fast as the
-/// network lets it. (The reference looks for a poll ten times a second.)
+/// How long a poll waits that comes while a probe is confirmed. A client whose `3probe` is late polls again at once: without a pause it
+/// would do so as fast as the network lets it. And the client's `5`, sent before the poll on another connection, must not be overtaken
+/// by the answer. (The reference looks for a poll ten times a second.)
 const NOOP_PAUSE: Duration = Duration::from_millis(25);
 
 /// How late a timer of the runtime is without anything being wrong: its tick, and that of the wait below it.
@@ -95,8 +96,10 @@ struct Probe {
     until: Instant,
     /// `2probe` has come and was answered: the client now waits for its poll to end.
     confirmed: bool,
-    /// No noop before then.
-    quiet: Option<Instant>,
+    /// It was confirmed since the last step.
+    fresh: bool,
+    /// When the poll that waits is released, if one has come since.
+    release: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -152,7 +155,7 @@ pub(super) enum Step {
 pub(super) enum Probed {
     /// Answer `3probe` on it.
     Pong,
-    /// It is the session's transport from now on. A poll that waits is answered with a noop; what waits goes out here.
+    /// It is the session's transport from now on. A poll that waits is refused, as one that comes later; what waits goes out here.
     Switch,
     /// Close it; the session goes on without it.
     Close,
@@ -280,7 +283,8 @@ impl Session {
             self.probe = Some(Probe {
                 until: now + self.timing.upgrade_timeout,
                 confirmed: false,
-                quiet: None,
+                fresh: false,
+                release: None,
             });
         }
         free
@@ -290,7 +294,7 @@ impl Session {
     pub(super) fn probe_received(&mut self, packet: &Result<Packet<'_>, PacketError>) -> Probed {
         match (packet, &mut self.probe) {
             (Ok(Packet::Ping("probe")), Some(probe)) => {
-                probe.confirmed = true;
+                (probe.confirmed, probe.fresh) = (true, true);
                 Probed::Pong
             }
             (Ok(Packet::Upgrade), Some(Probe { confirmed: true, .. })) => {
@@ -351,7 +355,7 @@ impl Session {
             (Life::Open, Heartbeat::Asked(_), Some(since)) => since + self.timing.pause_timeout,
             (Life::Open, Heartbeat::Asked(until), None) => until,
         };
-        let probe = self.probe.iter().flat_map(|probe| probe.quiet.into_iter().chain([probe.until]));
+        let probe = self.probe.iter().flat_map(|probe| probe.release.into_iter().chain([probe.until]));
         Some(probe.fold(life, Instant::min))
     }
 
@@ -384,10 +388,15 @@ impl Session {
             }
             // The client has stopped polling to finish its upgrade: a poll that is still here keeps it from doing so.
             _ if let Some(probe) = self.probe.as_mut().filter(|probe| probe.confirmed) => {
-                probe.quiet = probe.quiet.filter(|quiet| now < *quiet);
-                if polled && probe.quiet.is_none() {
-                    probe.quiet = Some(now + NOOP_PAUSE);
-                    return Some(Step::AnswerNoop);
+                let fresh = std::mem::take(&mut probe.fresh);
+                match probe.release {
+                    _ if !polled => probe.release = None,
+                    None if !fresh => probe.release = Some(now + NOOP_PAUSE),
+                    Some(at) if now < at => {}
+                    _ => {
+                        probe.release = None;
+                        return Some(Step::AnswerNoop);
+                    }
                 }
             }
             Life::Closing { reason, waited, .. } if polled => {

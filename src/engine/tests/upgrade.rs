@@ -76,18 +76,36 @@ async fn what_waited_goes_out_by_the_switch_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_waits_at_the_switch_gets_a_noop() {
+async fn a_poll_that_waits_at_the_switch_is_refused() {
     let mut bench = Bench::new(Config::default());
     let (session, query) = bench.poll_open().await;
     let mut client = bench.probe(&query).await;
     send(&mut client, "2probe").await;
     send(&mut client, "5").await;
     let poll = bench.get(&query).await;
-    assert_eq!((poll.status, body(&poll)), (200, "6"));
+    assert_eq!((poll.status, body(&poll)), (400, ""));
     assert_eq!(next_text(&mut client).await, "3probe");
     send(&mut client, "4a").await;
     assert_eq!(next_text(&mut client).await, "4a");
     assert_eq!(session.transport(), Transport::WebSocket);
+}
+
+/// The client sends `5`, then polls on another connection, and the poll is read first: as the official suite of the protocol does.
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_overtakes_the_end_of_the_upgrade_is_refused() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    let mut client = bench.probe(&query).await;
+    send(&mut client, "2probe").await;
+    assert_eq!(next_text(&mut client).await, "3probe");
+    let Routed::Poll(poll) = bench.route("GET", &query) else {
+        panic!("no poll")
+    };
+    let poll = tokio::spawn(poll);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    send(&mut client, "5").await;
+    let poll = poll.await.unwrap();
+    assert_eq!((poll.status, body(&poll)), (400, ""));
 }
 
 #[tokio::test(start_paused = true)]
