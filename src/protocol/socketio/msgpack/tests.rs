@@ -277,6 +277,16 @@ fn limits_hold_before_anything_is_taken_in() {
     let maps = |depth: usize| event(&[b"\x81\xa1a".repeat(depth - 2), vec![0x80]].concat());
     assert!(take(maps(64)).is_ok());
     assert_eq!(take(maps(65)), Err(DecodeError::TooDeep { max: 64 }));
+    // What JSON lacks is a placeholder or, in the data of a CONNECT, an array of bytes: one level more.
+    let below = |levels: usize, value: &str| [vec![0x91; levels], bytes(value)].concat();
+    for value in ["c40101", "c7010001", "d40000", "cb7ff8000000000000"] {
+        assert!(take(event(&below(62, value))).is_ok(), "{value}");
+        assert_eq!(take(event(&below(63, value))), Err(DecodeError::TooDeep { max: 64 }), "{value}");
+    }
+    let connect = |value: &[u8]| [&bytes("83a47479706500a464617461 81a161"), value, &bytes("a36e7370a12f")].concat();
+    assert!(take(connect(&below(62, "c40101"))).is_ok());
+    assert_eq!(take(connect(&below(63, "c40101"))), Err(DecodeError::TooDeep { max: 64 }));
+    assert!(take(connect(&below(63, "d40000"))).is_ok(), "nil there");
     let generous = Limits {
         max_depth: usize::MAX,
         ..LIMITS

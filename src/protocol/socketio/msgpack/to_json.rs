@@ -125,6 +125,9 @@ impl<'a> Transcoder<'a> {
                     continue;
                 }
                 scalar => {
+                    if open.len() >= depth && self.nests(scalar) {
+                        return Err(DecodeError::TooDeep { max: depth });
+                    }
                     self.scalar(scalar, start)?;
                     let Some(container) = open.last_mut() else {
                         return Ok(());
@@ -167,6 +170,16 @@ impl<'a> Transcoder<'a> {
         }
         self.json.push(':');
         Ok(placeholder)
+    }
+
+    /// Whether what is neither array nor map becomes a level of the JSON: a placeholder, or an array of bytes.
+    fn nests(&self, token: Token<'_>) -> bool {
+        match token {
+            Token::Binary(_) | Token::Buffer(_) | Token::Extension(_) => true,
+            Token::Float(number) if number.is_finite() => false,
+            Token::Float(_) | Token::Date(_) | Token::Undefined => self.form == Form::Canonical,
+            _ => false,
+        }
     }
 
     /// Writes what is neither array nor map. It begins at `start` in the message.
