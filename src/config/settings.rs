@@ -234,7 +234,7 @@ settings! {
         allow: AllowedOrigins = "same-host";
     }
 
-    /// Which web pages of other origins may read answers. They must be allowed to connect, too: see [origins].
+    /// Which web pages of other origins may read answers. They must be allowed to connect, too: see origins.allow.
     ["cors"] cors: CorsSection {
         /// The allowed origins; ["*"] for all of them.
         origins: Origins = [];

@@ -1,4 +1,4 @@
-//! The logs of this node's recoverable namespaces, and the records of their sessions: the hub's [`Journal`](hub::recovery::Journal) over
+//! The logs of this node's recoverable namespaces, and the records of their sessions: the hub's [`Journal`](crate::hub::recovery::Journal) over
 //! the traits [`Log`] and [`Records`].
 //!
 //! | room | what it does |

@@ -306,7 +306,7 @@ impl Socket {
     /// Keeps data with the socket, in place of what was kept before.
     ///
     /// # Errors
-    /// [`EncodeError::Json`](crate::protocol::socketio::EncodeError::Json): it has no JSON form.
+    /// [`EncodeError::Json`]: it has no JSON form.
     pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), EmitError> {
         let json = serde_json::to_string(data).map_err(EncodeError::Json)?;
         self.core.set_data(json.into());

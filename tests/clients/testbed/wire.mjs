@@ -32,8 +32,12 @@ export class Wire {
     return wire;
   }
 
+  /** Several messages leave in one write, so that the server reads them at once. */
   send(...messages) {
+    const tcp = this.#socket._socket;
+    tcp.cork();
     for (const message of messages) this.#socket.send(message);
+    tcp.uncork();
   }
 
   /** Takes the first message, of those that came and will come, that matches. */
