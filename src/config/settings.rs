@@ -160,6 +160,8 @@ settings! {
         parser: ParserKind = "json";
         /// Whether a namespace that came to be by a pattern (name = "/tenant-*") goes when its last client has left.
         cleanup_empty_child_namespaces: bool = false;
+        /// Whether other nodes, and whoever lists the clients, see their cookies and Authorization headers; without it these are withheld.
+        expose_credentials: bool = false;
     }
 
     /// How clients of a namespace with delivery = "recoverable" get back their session when their connection broke: with the rooms they
@@ -187,6 +189,8 @@ settings! {
         attachments: Attachments = 10;
         /// How deep arrays and objects may nest in a packet; a client that nests deeper is disconnected.
         json_depth: Depth = 64;
+        /// Bytes of JSON that a client may send as its auth for a namespace, which are kept as long as it is in there; more is refused.
+        auth_bytes: Size = "64KiB";
         /// Events a second that a client may send into one namespace, after a second's worth at once. One that sends more is read from
         /// more slowly, and is disconnected when it keeps on for longer than timeouts.stall.
         events_per_second: Bound = 0;
@@ -194,6 +198,8 @@ settings! {
         queued_events: Count = 256;
         /// Bytes of events of one client that may wait to be handled before it is not read from.
         queued_bytes: Size = "1MiB";
+        /// Bytes of the clients' answers to one broadcast that are held until they are taken; further answers count as missing.
+        ack_bytes: Size = "16MiB";
         /// Messages that may wait to be sent to one client, beside engine.outbox_bytes; a client that is further behind is disconnected.
         outbox_messages: Count = 16384;
         /// Sessions of the whole node. A client that would open one more is told to try elsewhere (503).
@@ -318,6 +324,8 @@ settings! {
         suspect_after: Positive = "2500ms";
         /// How long a node may be silent before it is no longer a member.
         remove_after: Positive = "10s";
+        /// How long other nodes are waited for that were asked something, for example which clients they have.
+        request_timeout: Positive = "5s";
     }
 
     /// When the node says on /readyz that it should get no new clients.

@@ -136,10 +136,14 @@ fn hub_config(settings: &Settings, rules: &Rules) -> hub::Config {
         socketio,
         limits,
         timeouts,
+        cluster,
         ..
     } = settings;
     let mut config = hub::Config {
         connect_timeout: engine.connect_timeout.0,
+        ack_bytes: limits.ack_bytes.0,
+        request_timeout: cluster.request_timeout.0,
+        expose_credentials: socketio.expose_credentials,
         max_namespaces: limits.namespaces_per_connection.0,
         max_rooms: limits.rooms_per_socket.0,
         max_child_namespaces: limits.child_namespaces.0,
@@ -149,6 +153,7 @@ fn hub_config(settings: &Settings, rules: &Rules) -> hub::Config {
             ParserKind::Msgpack => Arc::new(MsgpackParser),
         },
         connection_state_recovery: recovery(&settings.recovery, rules),
+        max_auth_bytes: limits.auth_bytes.0,
         events_per_second: limits.events_per_second.0,
         queue_events: limits.queued_events.0,
         queue_bytes: limits.queued_bytes.0,
@@ -230,6 +235,7 @@ fn cluster_config(section: ClusterSection) -> cluster::Config {
         heartbeat,
         suspect_after,
         remove_after,
+        request_timeout: _,
     } = section;
     cluster::Config {
         name: name.0,

@@ -239,6 +239,43 @@ impl Builder {
         self
     }
 
+    /// How long an emitted event's ack is waited for unless the caller says otherwise. Default 10 s; above zero.
+    #[must_use]
+    pub const fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.config.hub.ack_timeout = timeout;
+        self
+    }
+
+    /// How many bytes of clients' answers to one broadcast are held until they are taken; further answers count as missing. Default
+    /// 16 MiB; above zero.
+    #[must_use]
+    pub const fn ack_bytes(mut self, bytes: usize) -> Self {
+        self.config.hub.ack_bytes = bytes;
+        self
+    }
+
+    /// How long other nodes are waited for unless the caller says otherwise. Default 5 s; above zero.
+    #[must_use]
+    pub const fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.hub.request_timeout = timeout;
+        self
+    }
+
+    /// Whether `fetch_sockets` tells cookies and authorization headers of clients. Default `false`: they are withheld.
+    #[must_use]
+    pub const fn expose_credentials(mut self, expose: bool) -> Self {
+        self.config.hub.expose_credentials = expose;
+        self
+    }
+
+    /// Bytes of JSON that a client may send as its auth for a namespace, which are kept as long as its socket; a CONNECT with more is
+    /// refused. Default 64 KiB; above zero.
+    #[must_use]
+    pub const fn max_auth_bytes(mut self, bytes: usize) -> Self {
+        self.config.hub.max_auth_bytes = bytes;
+        self
+    }
+
     /// How many events a second a client may send into one namespace: see
     /// [`events_per_second`](crate::hub::Config::events_per_second). Default unbounded.
     #[must_use]
@@ -322,6 +359,8 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
         ("max_rooms", hub.max_rooms),
         ("max_depth", hub.limits.max_depth),
         ("max_bytes", hub.limits.max_bytes),
+        ("max_auth_bytes", hub.max_auth_bytes),
+        ("ack_bytes", hub.ack_bytes),
         ("queue_events", hub.queue_events),
         ("queue_bytes", hub.queue_bytes),
     ] {
@@ -421,6 +460,10 @@ mod tests {
             ("max_namespaces is 0; expected a number", built(|b| b.max_namespaces(0)).await),
             ("max_rooms is 0; expected a number", built(|b| b.max_rooms(0)).await),
             ("max_depth is 0; expected a number", built(|b| b.max_depth(0)).await),
+            ("max_auth_bytes is 0; expected a number", built(|b| b.max_auth_bytes(0)).await),
+            ("ack_bytes is 0; expected a number", built(|b| b.ack_bytes(0)).await),
+            ("ack_timeout is 0ns; expected a time", built(|b| b.ack_timeout(zero)).await),
+            ("request_timeout is 0ns; expected a time", built(|b| b.request_timeout(zero)).await),
             ("max_sessions_per_address is 0", built(|b| b.max_sessions_per_address(0)).await),
             ("transports is []; expected at least one", built(|b| b.transports([])).await),
             (
@@ -488,6 +531,11 @@ mod tests {
                 .max_rooms(1)
                 .max_attachments(0)
                 .max_depth(1)
+                .max_auth_bytes(2)
+                .ack_bytes(3)
+                .ack_timeout(Duration::from_secs(4))
+                .request_timeout(Duration::from_secs(5))
+                .expose_credentials(true)
                 .events_per_second(NonZeroU32::MIN)
                 .max_sessions(1)
                 .max_sessions_per_address(1)
@@ -497,6 +545,9 @@ mod tests {
         assert_eq!(built(all).await, Ok(()));
         let config = all(Server::builder()).config;
         assert_eq!((config.hub.limits.max_bytes, config.hub.limits.max_attachments), (1, 0));
+        let hub = config.hub;
+        assert_eq!((hub.max_auth_bytes, hub.ack_bytes, hub.expose_credentials), (2, 3, true));
+        assert_eq!((hub.ack_timeout.as_secs(), hub.request_timeout.as_secs()), (4, 5));
         let grown = Server::builder().max_attachments(3).max_http_buffer_size(1000).config;
         assert_eq!(grown.hub.limits.max_bytes, 4000, "a text and three attachments");
         let grown = Server::builder().max_http_buffer_size(1000).max_attachments(3).config;
