@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 
 use super::{
     EventError, Socket,
-    handlers::{Bound, Call, Failure, OnError},
+    handlers::{Bound, Call, Failure, Listener, OnError},
     lane::Event,
     socket,
 };
@@ -31,11 +31,9 @@ pub(super) async fn handle(socket: &Arc<socket::Core>, Event { payload, ack, .. 
             return report(socket, errors, Some(&payload), refused).await;
         }
     }
-    let listener = own
-        .listener
-        .filter(|listener| !listener.once || socket.take_once(&payload, listener));
-    let listener = listener.or(of_all.listener).map(|listener| listener.handler);
-    let Some(handler) = listener.or(own.fallback).or(of_all.fallback) else {
+    let claim = |listener: &Listener| socket.claim(&payload, listener);
+    let listener = own.listener.filter(claim).or_else(|| of_all.listener.filter(claim));
+    let Some(handler) = listener.map(|listener| listener.handler).or(own.fallback).or(of_all.fallback) else {
         return socket.shared().counters.events_unhandled.increment();
     };
     let kept = errors.map(|_| payload.clone());

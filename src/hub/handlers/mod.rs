@@ -23,6 +23,7 @@
 //! `Result<(), ConnectError>`. An event whose arguments cannot be read is dropped and counted.
 
 mod call;
+mod chain;
 mod extract;
 mod handler;
 mod registration;
@@ -31,10 +32,12 @@ mod table;
 mod watcher;
 
 pub use call::Call;
+pub use chain::ListenerId;
 pub use extract::{Ack, Args, Data, Extension, Extract, Raw, Rejection, State};
 pub use handler::{Failure, Handler, IntoOutcome};
 pub use states::States;
 
+pub(super) use chain::Chain;
 pub(super) use handler::{Bound, bind};
 pub(super) use registration::{check_name, registrations};
 pub(super) use table::{Found, Listener, Listeners, Table};

@@ -22,7 +22,25 @@ macro_rules! registrations {
                 Ok(self)
             }
 
-            /// Removes the handler of an event.
+            #[doc = concat!("Runs a handler for the next event of that name of ", $whose, ", in place of a handler given to `on`, and then no")]
+            /// more: once in all, also where several sockets send it at the same time. (A namespace that comes of a parent begins with a once
+            /// of its own.)
+            ///
+            /// # Errors
+            /// [`RegisterError`](crate::hub::RegisterError).
+            pub fn once<A: 'static>(
+                &self,
+                event: &str,
+                handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnEvent, A>,
+            ) -> Result<&Self, $crate::hub::RegisterError> {
+                $crate::hub::handlers::check_name(event)?;
+                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                let listener = $crate::hub::handlers::Listener { handler, once: true };
+                self.register(|listeners| listeners.events.insert(event.into(), listener));
+                Ok(self)
+            }
+
+            /// Removes the handler of an event, given to `on` or `once`.
             pub fn off(&self, event: &str) -> &Self {
                 self.register(|listeners| listeners.events.remove(event));
                 self
@@ -42,17 +60,18 @@ macro_rules! registrations {
             }
 
             #[doc = concat!("Runs a handler for each event of ", $whose, ", before the event's own and before packet middlewares; behind those added")]
-            /// before, and behind the namespace's. The event's handler runs when it has finished.
+            /// before, and behind the namespace's. The event's handler runs when it has finished. What it gives is for `off_any`.
             ///
             /// # Errors
             /// [`RegisterError::MissingState`](crate::hub::RegisterError::MissingState).
             pub fn on_any<A: 'static>(
                 &self,
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnAny, A>,
-            ) -> Result<&Self, $crate::hub::RegisterError> {
+            ) -> Result<$crate::hub::ListenerId, $crate::hub::RegisterError> {
                 let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                let id = $crate::hub::ListenerId::of(&handler);
                 self.register(|listeners| listeners.any.append(handler));
-                Ok(self)
+                Ok(id)
             }
 
             /// The same as `on_any`, in front of those added before.
@@ -62,38 +81,71 @@ macro_rules! registrations {
             pub fn prepend_any<A: 'static>(
                 &self,
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnAny, A>,
-            ) -> Result<&Self, $crate::hub::RegisterError> {
+            ) -> Result<$crate::hub::ListenerId, $crate::hub::RegisterError> {
                 let handler = $crate::hub::handlers::bind(&self.io, handler)?;
+                let id = $crate::hub::ListenerId::of(&handler);
                 self.register(|listeners| listeners.any.prepend(handler));
-                Ok(self)
+                Ok(id)
+            }
+
+            /// Removes one handler added by `on_any` or `prepend_any`, if it is there.
+            pub fn off_any(&self, id: &$crate::hub::ListenerId) -> &Self {
+                self.register(|listeners| listeners.any.remove(id));
+                self
             }
 
             /// Removes all handlers added by `on_any` and `prepend_any`.
-            pub fn off_any(&self) -> &Self {
+            pub fn off_any_all(&self) -> &Self {
                 self.register(|listeners| std::mem::take(&mut listeners.any));
                 self
             }
 
+            /// The handlers added by `on_any` and `prepend_any`, in the order in which they are called.
+            #[must_use]
+            pub fn listeners_any(&self) -> Vec<$crate::hub::ListenerId> {
+                self.listeners(|listeners| listeners.any.ids())
+            }
+
             #[doc = concat!("Tells a function of each event that is sent to ", $whose, ": of a broadcast once for each socket on this node that is")]
             /// meant, of answers not. It is called in the thread that emits, before `emit` returns, and holds that up; what it emits itself is
-            /// told as well.
-            pub fn on_any_outgoing(&self, watch: impl Fn(&$crate::hub::Socket, &$crate::hub::Raw) + Send + Sync + 'static) -> &Self {
+            /// told as well. What it gives is for `off_any_outgoing`.
+            pub fn on_any_outgoing(
+                &self,
+                watch: impl Fn(&$crate::hub::Socket, &$crate::hub::Raw) + Send + Sync + 'static,
+            ) -> $crate::hub::ListenerId {
                 let watcher = $crate::hub::handlers::Watcher::new(&self.io, watch);
+                let id = $crate::hub::ListenerId::of(&watcher);
                 self.register(|listeners| listeners.outgoing.append(watcher));
-                self
+                id
             }
 
             /// The same as `on_any_outgoing`, in front of those added before.
-            pub fn prepend_any_outgoing(&self, watch: impl Fn(&$crate::hub::Socket, &$crate::hub::Raw) + Send + Sync + 'static) -> &Self {
+            pub fn prepend_any_outgoing(
+                &self,
+                watch: impl Fn(&$crate::hub::Socket, &$crate::hub::Raw) + Send + Sync + 'static,
+            ) -> $crate::hub::ListenerId {
                 let watcher = $crate::hub::handlers::Watcher::new(&self.io, watch);
+                let id = $crate::hub::ListenerId::of(&watcher);
                 self.register(|listeners| listeners.outgoing.prepend(watcher));
+                id
+            }
+
+            /// Removes one function added by `on_any_outgoing` or `prepend_any_outgoing`, if it is there.
+            pub fn off_any_outgoing(&self, id: &$crate::hub::ListenerId) -> &Self {
+                self.register(|listeners| listeners.outgoing.remove(id));
                 self
             }
 
             /// Removes all functions added by `on_any_outgoing` and `prepend_any_outgoing`.
-            pub fn off_any_outgoing(&self) -> &Self {
+            pub fn off_any_outgoing_all(&self) -> &Self {
                 self.register(|listeners| std::mem::take(&mut listeners.outgoing));
                 self
+            }
+
+            /// The functions added by `on_any_outgoing` and `prepend_any_outgoing`, in the order in which they are called.
+            #[must_use]
+            pub fn listeners_any_outgoing(&self) -> Vec<$crate::hub::ListenerId> {
+                self.listeners(|listeners| listeners.outgoing.ids())
             }
 
             #[doc = concat!("Adds a packet middleware (`socket.use` of the reference): it is asked of each event of ", $whose, " whether it may be")]

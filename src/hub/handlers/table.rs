@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Bound, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, Watcher};
+use super::{Bound, Chain, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, Watcher};
 
 /// The handlers of a namespace.
 #[derive(Debug, Default, Clone)]
@@ -55,42 +55,11 @@ impl Listeners {
             error: self.error.clone(),
         }
     }
-}
 
-/// Things that are called one after the other. Nothing at all is allocated, or counted, for none.
-#[derive(Debug)]
-pub(in crate::hub) struct Chain<T>(Option<Arc<[Arc<T>]>>);
-
-impl<T> Chain<T> {
-    pub(in crate::hub) fn iter(&self) -> std::slice::Iter<'_, Arc<T>> {
-        self.0.as_deref().unwrap_or_default().iter()
-    }
-
-    pub(in crate::hub) const fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// This chain, and a link behind it. The old chain is the caller's to drop.
-    pub(in crate::hub) fn append(&mut self, link: Arc<T>) -> Self {
-        let links = self.iter().cloned().chain([link]).collect();
-        Self(self.0.replace(links))
-    }
-
-    /// This chain, and a link in front of it. The old chain is the caller's to drop.
-    pub(in crate::hub) fn prepend(&mut self, link: Arc<T>) -> Self {
-        let links = [link].into_iter().chain(self.iter().cloned()).collect();
-        Self(self.0.replace(links))
-    }
-}
-
-impl<T> Default for Chain<T> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
-
-impl<T> Clone for Chain<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
+    /// Whether a handler may be called now. One that is for once is taken out, unless it has been called or replaced meanwhile; it is the
+    /// caller's to drop.
+    pub(in crate::hub) fn claim(&mut self, event: &str, listener: &Listener) -> Option<Listener> {
+        let same = |now: &Listener| Arc::ptr_eq(&now.handler, &listener.handler);
+        self.events.get(event).is_some_and(same).then(|| self.events.remove(event))?
     }
 }

@@ -79,6 +79,10 @@ impl Namespace {
         );
     }
 
+    fn listeners<T>(&self, look: impl FnOnce(&Listeners) -> T) -> T {
+        self.core.handlers(|table| look(&table.listeners))
+    }
+
     /// The rooms that have members on this node, and how many; a socket's own is not among them.
     #[must_use]
     pub fn rooms(&self) -> BTreeMap<Room, usize> {

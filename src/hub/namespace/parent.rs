@@ -53,6 +53,10 @@ impl ParentNamespace {
         drop(core.change_handlers(|table| core.register_in(&mut table.listeners, change)));
     }
 
+    fn listeners<T>(&self, look: impl FnOnce(&Listeners) -> T) -> T {
+        self.parent.core.handlers(|table| look(&table.listeners))
+    }
+
     /// All sockets of all its namespaces.
     pub fn all(&self) -> BroadcastOperator {
         let target = Target::namespace(Arc::clone(&self.parent.core.name));

@@ -459,14 +459,15 @@ impl Core {
         (self.namespace.handlers(|table| table.listeners.find(&name)), own)
     }
 
-    /// Takes the handler of an event out, unless it has been called or replaced meanwhile.
-    pub(in crate::hub) fn take_once(&self, event: &Payload, listener: &Listener) -> bool {
+    /// Whether a handler of the socket's own, or the namespace's, may be called now: one that is for once is taken out.
+    pub(in crate::hub) fn claim(&self, event: &Payload, listener: &Listener) -> bool {
+        if !listener.once {
+            return true;
+        }
         let name = event.as_event().map(|(name, _)| name).unwrap_or_default();
-        let taken = self.own_listeners(|own| {
-            let same = |now: &Listener| Arc::ptr_eq(&now.handler, &listener.handler);
-            own.events.get(&*name).is_some_and(same).then(|| own.events.remove(&*name))
-        });
-        taken.flatten().is_some()
+        let own = self.own_listeners(|own| own.claim(&name, listener)).flatten();
+        let claimed = own.or_else(|| self.namespace.change_handlers(|table| table.listeners.claim(&name, listener)));
+        claimed.is_some()
     }
 
     /// Whom to tell what went wrong: the socket's own handler, or the namespace's.

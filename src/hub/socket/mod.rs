@@ -11,9 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(super) use self::core::{Core, Standing, refusal};
 pub use self::operator::SocketOperator;
 use super::{
-    AckRequest, BroadcastOperator, Command, EmitError, EmitFlags, HandshakeObject, Io, JoinError, RegisterError, Room, Rooms, Scope,
-    Target,
-    handlers::{Handler, Listener, Listeners, OnEvent, Rejection, bind, check_name, registrations},
+    AckRequest, BroadcastOperator, Command, EmitError, EmitFlags, HandshakeObject, Io, JoinError, Room, Rooms, Scope, Target,
+    handlers::{Listeners, Rejection, registrations},
 };
 use crate::{
     engine::{Handshake, Transport},
@@ -249,18 +248,6 @@ impl Socket {
         self.core.rooms()
     }
 
-    /// Runs a handler for the next event of that name, in place of a handler given to `on`, and then no more.
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub fn once<A: 'static>(&self, event: &str, handler: impl Handler<OnEvent, A>) -> Result<&Self, RegisterError> {
-        check_name(event)?;
-        let handler = bind(&self.io, handler)?;
-        let listener = Listener { handler, once: true };
-        self.register(|listeners| listeners.events.insert(event.into(), listener));
-        Ok(self)
-    }
-
     /// Gives the socket a value of its own, in place of one of the same type: handlers take it as
     /// [`Extension<T>`](super::Extension). It stays on this node, and is dropped when the disconnect handlers have run; given later, at
     /// once.
@@ -326,6 +313,10 @@ impl Socket {
 
     fn register<T>(&self, change: impl FnOnce(&mut Listeners) -> T) {
         self.core.register(change);
+    }
+
+    fn listeners<T: Default>(&self, look: impl FnOnce(&Listeners) -> T) -> T {
+        self.core.own_listeners(|own| look(own)).unwrap_or_default()
     }
 
     /// Counts a panic of something that the application has registered.

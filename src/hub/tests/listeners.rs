@@ -8,15 +8,11 @@ async fn an_event_passes_catch_alls_then_middlewares_then_its_handler() {
     let (io, log) = logging();
     io.sockets()
         .on_connect(async |socket: Socket| {
+            socket.on_any(async |raw: Raw, log: State<Log>| log.add(format_args!("own any {}", raw.event())))?;
             socket
-                .on_any(async |raw: Raw, log: State<Log>| log.add(format_args!("own any {}", raw.event())))?
                 .with_packet(async |raw: Raw, log: State<Log>| log.add(format_args!("own packet {}", raw.event())))
                 .map(drop)
         })
-        .unwrap()
-        .on_any(async |log: State<Log>| log.add("any 2"))
-        .unwrap()
-        .prepend_any(async |log: State<Log>| log.add("any 1"))
         .unwrap()
         .with_packet(async |Data(n): Data<u8>, log: State<Log>| log.add(format_args!("packet {n}")))
         .unwrap()
@@ -25,12 +21,14 @@ async fn an_event_passes_catch_alls_then_middlewares_then_its_handler() {
             ack.send(&n)
         })
         .unwrap();
+    io.sockets().on_any(async |log: State<Log>| log.add("any 2")).unwrap();
+    io.sockets().prepend_any(async |log: State<Log>| log.add("any 1")).unwrap();
     let (mut peer, _) = Peer::joined(&io);
     assert_eq!(peer.send(r#"27["e",5]"#), Flow::Continue);
     quiet(&io).await;
     assert_eq!(log.take(), ["any 1", "any 2", "own any e", "packet 5", "own packet e", "handler 5"]);
     assert_eq!(peer.got(), ["37[5]"]);
-    io.sockets().off_any();
+    io.sockets().off_any_all();
     assert_eq!(peer.send(r#"2["e",6]"#), Flow::Continue);
     quiet(&io).await;
     assert_eq!(log.take(), ["own any e", "packet 6", "own packet e", "handler 6"]);
@@ -140,11 +138,99 @@ async fn a_socket_s_own_handlers_come_once_or_are_taken_off() {
 }
 
 #[tokio::test]
+async fn a_namespace_s_handler_for_once_is_called_once_whichever_socket_sends() {
+    let (io, log) = logging();
+    let dynamic = io.of_dynamic(async |_: Arc<str>, _: serde_json::Value| true);
+    io.sockets()
+        .on("e", async |log: State<Log>| log.add("replaced"))
+        .unwrap()
+        .once("e", async |log: State<Log>| {
+            log.add("once");
+            tokio::task::yield_now().await;
+        })
+        .unwrap()
+        .once("off", async |log: State<Log>| log.add("off"))
+        .unwrap()
+        .off("off")
+        .fallback(async |log: State<Log>| log.add("fallback"))
+        .unwrap();
+    dynamic.once("e", async |log: State<Log>| log.add("child")).unwrap();
+    let mut peers: Vec<_> = std::iter::repeat_with(|| Peer::joined(&io).0).take(3).collect();
+    for peer in &mut peers {
+        assert_eq!(peer.send(r#"2["e"]"#), Flow::Continue);
+    }
+    quiet(&io).await;
+    assert_eq!(log.take(), ["once", "fallback", "fallback"]);
+    assert_eq!(peers[0].send(r#"2["off"]"#), Flow::Continue);
+    quiet(&io).await;
+    assert_eq!(log.take(), ["fallback"]);
+    for child in ["/a", "/b"] {
+        assert_eq!(peers[0].send(&format!("0{child},")), Flow::Continue);
+        quiet(&io).await;
+        for _ in 0..2 {
+            assert_eq!(peers[0].send(&format!(r#"2{child},["e"]"#)), Flow::Continue);
+        }
+        quiet(&io).await;
+        assert_eq!(log.take(), ["child"], "each begins with a once of its own");
+    }
+    assert!(io.sockets().once("disconnect", async || {}).is_err(), "a client cannot send that");
+}
+
+/// `prependAny`, `offAny(listener)`, `offAny()` and `listenersAny` of the reference, and the same for what is sent.
+#[tokio::test]
+async fn catch_alls_are_listed_in_order_and_taken_off_one_by_one() {
+    let (io, log) = logging();
+    let all = io.sockets();
+    let say = |text: &'static str| move |log: State<Log>| async move { log.add(text) };
+    let watch = |text: &'static str| {
+        let log = Arc::clone(&log);
+        move |_: &Socket, _: &Raw| log.add(text)
+    };
+    assert!(all.listeners_any().is_empty() && all.listeners_any_outgoing().is_empty());
+    let second = all.on_any(say("in 2")).unwrap();
+    let third = all.on_any(say("in 3")).unwrap();
+    let first = all.prepend_any(say("in 1")).unwrap();
+    let two = all.on_any_outgoing(watch("out 2"));
+    let one = all.prepend_any_outgoing(watch("out 1"));
+    assert_eq!(all.listeners_any(), [first.clone(), second.clone(), third.clone()]);
+    assert_eq!(all.listeners_any_outgoing(), [one.clone(), two.clone()]);
+    all.on_connect(async |socket: Socket, log: State<Log>| {
+        let (kept, left) = (socket.on_any(async || {})?, socket.on_any(async || {})?);
+        for id in socket.io().sockets().listeners_any() {
+            socket.off_any(&id);
+        }
+        socket.off_any(&left).off_any(&left);
+        let watched = socket.on_any_outgoing(|_, _| {});
+        log.add(socket.listeners_any() == [kept] && socket.listeners_any_outgoing() == [watched.clone()]);
+        socket.off_any_outgoing(&watched).off_any_all();
+        log.add(socket.listeners_any().len() + socket.listeners_any_outgoing().len());
+        Ok::<_, crate::hub::RegisterError>(())
+    })
+    .unwrap();
+    all.fallback(async |socket: Socket| socket.emit("e", &())).unwrap();
+    let (mut peer, _) = Peer::joined(&io);
+    quiet(&io).await;
+    assert_eq!(log.take(), ["true", "0"], "a socket cannot take off what is the namespace's");
+    let mut event = async || {
+        assert_eq!(peer.send(r#"2["e"]"#), Flow::Continue);
+        quiet(&io).await;
+        log.take()
+    };
+    assert_eq!(event().await, ["in 1", "in 2", "in 3", "out 1", "out 2"]);
+    all.off_any(&second).off_any(&one).off_any_outgoing(&one).off_any_outgoing(&third);
+    assert_eq!(event().await, ["in 1", "in 3", "out 2"]);
+    all.off_any(&first).off_any(&third).off_any_outgoing(&two);
+    assert_eq!(event().await, [""; 0]);
+    assert!(all.listeners_any().is_empty() && all.listeners_any_outgoing().is_empty());
+}
+
+#[tokio::test]
 async fn what_is_sent_is_told_once_for_each_recipient_but_answers_are_not() {
     let (io, log) = logging();
     let heard = Arc::clone(&log);
     io.sockets()
-        .on_any_outgoing(move |socket, event| heard.add(format_args!("all {} {}", socket.rooms().len(), event.event())))
+        .on_any_outgoing(move |socket, event| heard.add(format_args!("all {} {}", socket.rooms().len(), event.event())));
+    io.sockets()
         .on("ask", async |socket: Socket, ack: Ack| {
             let log = socket.io().states().get::<Log>().unwrap();
             socket.on_any_outgoing(move |_, event| {
@@ -171,7 +257,7 @@ async fn what_is_sent_is_told_once_for_each_recipient_but_answers_are_not() {
     assert_eq!(told, ["all 1 panic", "all 1 panic", r#"own ["panic"]"#]);
     assert_eq!((peer.got().len(), other.got().len()), (4, 1));
     assert_eq!(io.hub().counters().handler_panics.get(), 1);
-    io.sockets().off_any_outgoing();
+    io.sockets().off_any_outgoing_all();
     io.emit("e", &()).unwrap();
     assert_eq!(log.take(), [r#"own ["e"]"#]);
 }
@@ -282,7 +368,8 @@ async fn a_panic_at_the_end_of_a_socket_harms_nobody_and_nothing_of_its_end() {
     let (io, log) = logging();
     io.sockets()
         .on_any(async |raw: Raw| assert_ne!(raw.event(), "any", "on purpose"))
-        .unwrap()
+        .unwrap();
+    io.sockets()
         .fallback(async |raw: Raw, log: State<Log>| log.add(raw.event()))
         .unwrap()
         .on_disconnecting(|_: Socket| -> std::future::Ready<()> { panic!("on purpose") })
