@@ -15,7 +15,7 @@ use crate::protocol::engineio::{
     payload::{self, Form},
 };
 
-use super::{Handle, NoRoom, Outgoing, dialect::Dialect};
+use super::{Handle, NotAdmitted, Outgoing, dialect::Dialect};
 
 /// When a client that found the node shutting down may come back, in seconds: it finds another node, or waits for this one's successor.
 const RETRY_AFTER: u16 = 1;
@@ -70,11 +70,11 @@ impl Reply {
     /// How a client is refused that may have a session, when there is no room: 503, so that a balancer tries another node; one whose
     /// address has too many is told so with code 4.
     #[must_use]
-    pub fn no_room(reason: NoRoom) -> Self {
+    pub fn not_admitted(reason: NotAdmitted) -> Self {
         match reason.refusal() {
             Some(refusal) => Self::refused(&refusal),
             None => Self {
-                retry_after: (reason == NoRoom::Closing).then_some(RETRY_AFTER),
+                retry_after: (reason == NotAdmitted::Closing).then_some(RETRY_AFTER),
                 ..Self::empty(503)
             },
         }

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::{Handle, NoRoom};
+use super::{Handle, NotAdmitted};
 
 const SHARDS: usize = 32;
 
@@ -40,16 +40,16 @@ impl Registry {
     }
 
     /// Takes a session, unless there is no room, or the registry is closed.
-    pub(super) fn insert(&self, handle: Handle) -> Result<(), NoRoom> {
+    pub(super) fn insert(&self, handle: Handle) -> Result<(), NotAdmitted> {
         let Some(mut shard) = self.shard(handle.id()) else {
-            return Err(NoRoom::Full);
+            return Err(NotAdmitted::Full);
         };
         if self.is_closed() {
-            return Err(NoRoom::Closing);
+            return Err(NotAdmitted::Closing);
         }
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.max {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            return Err(NoRoom::Full);
+            return Err(NotAdmitted::Full);
         }
         shard.insert(Entry(handle));
         Ok(())
@@ -72,11 +72,11 @@ impl Registry {
     }
 
     /// Whether a session would be taken now.
-    pub(super) fn check_room(&self) -> Result<(), NoRoom> {
+    pub(super) fn check_room(&self) -> Result<(), NotAdmitted> {
         if self.is_closed() {
-            Err(NoRoom::Closing)
+            Err(NotAdmitted::Closing)
         } else if self.open.load(Ordering::Relaxed) >= self.max {
-            Err(NoRoom::Full)
+            Err(NotAdmitted::Full)
         } else {
             Ok(())
         }
@@ -133,14 +133,14 @@ mod tests {
         let registry = Registry::new(2);
         let handles: Vec<Handle> = (0..3).map(|_| Handle::detached().0).collect();
         let taken: Vec<_> = handles.iter().map(|handle| registry.insert(handle.clone())).collect();
-        assert_eq!(taken, [Ok(()), Ok(()), Err(NoRoom::Full)]);
+        assert_eq!(taken, [Ok(()), Ok(()), Err(NotAdmitted::Full)]);
         assert!(registry.get(handles[0].id()).is_some() && registry.get(handles[2].id()).is_none());
         registry.remove(handles[0].id());
         registry.remove(handles[0].id());
         assert!(registry.get(handles[0].id()).is_none());
         assert_eq!(registry.check_room(), Ok(()));
         assert_eq!(registry.insert(handles[2].clone()), Ok(()));
-        assert_eq!(registry.check_room(), Err(NoRoom::Full));
+        assert_eq!(registry.check_room(), Err(NotAdmitted::Full));
     }
 
     #[test]
@@ -148,8 +148,8 @@ mod tests {
         let registry = Registry::new(2);
         let handle = Handle::detached().0;
         registry.close();
-        assert_eq!(registry.insert(handle.clone()), Err(NoRoom::Closing));
+        assert_eq!(registry.insert(handle.clone()), Err(NotAdmitted::Closing));
         assert!(registry.get(handle.id()).is_none());
-        assert_eq!(registry.check_room(), Err(NoRoom::Closing));
+        assert_eq!(registry.check_room(), Err(NotAdmitted::Closing));
     }
 }

@@ -111,15 +111,17 @@ pub struct Admitted {
     place: Place,
 }
 
-/// Why a client that may have a session gets none.
+/// Why a client whose request was found good gets no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRoom {
+pub enum NotAdmitted {
     /// The node has as many sessions as it takes.
     Full,
     /// The node is shutting down.
     Closing,
     /// The client's address has as many as one may have.
     Address,
+    /// The client speaks revision 3, which is not served. It hears that only when it may come at all, as from the reference.
+    Revision,
 }
 
 /// A WebSocket that is welcome, to be answered 101.
@@ -227,7 +229,6 @@ impl Engine {
         if transport != Transport::Polling {
             return Err(Refusal::BadRequest(Flaw::TransportHandshake));
         }
-        self.check_revision(query.revision)?;
         let callback = self.callback(&query)?;
         if callback.is_some() && !request.may_script {
             return Err(Refusal::origin());
@@ -264,7 +265,6 @@ impl Engine {
             };
             return Ok(Upgrade::Probe(Candidate { session, dialect }));
         }
-        self.check_revision(query.revision)?;
         Ok(Upgrade::Open(Admission {
             engine: self.clone(),
             transport,
@@ -334,22 +334,14 @@ impl Engine {
         let callback = Callback::parse(j).filter(|_| self.shared.config.jsonp);
         callback.map(Some).ok_or(Refusal::BadRequest(Flaw::Jsonp))
     }
-
-    fn check_revision(&self, revision: Revision) -> Result<(), Refusal> {
-        if revision == Revision::V4 || self.shared.config.allow_eio3 {
-            Ok(())
-        } else {
-            Err(Refusal::UnsupportedProtocol)
-        }
-    }
 }
 
 impl Admission {
     /// Takes a place for the session of this client.
     ///
     /// # Errors
-    /// [`NoRoom`], counted; over HTTP its answer is [`Reply::no_room`].
-    pub fn admit(self, arrival: Arrival) -> Result<Admitted, NoRoom> {
+    /// [`NotAdmitted`], counted; over HTTP its answer is [`Reply::not_admitted`].
+    pub fn admit(self, arrival: Arrival) -> Result<Admitted, NotAdmitted> {
         let Engine {
             registry,
             addresses,
@@ -357,10 +349,13 @@ impl Admission {
             ..
         } = &*self.engine;
         let counters = &shared.counters;
+        if self.dialect.revision == Revision::V3 && !shared.config.allow_eio3 {
+            return Err(NotAdmitted::Revision);
+        }
         registry.check_room().inspect_err(|_| counters.refused.increment())?;
         let place = addresses.enter(arrival.address()).map_err(|Crowded| {
             counters.crowded.increment();
-            NoRoom::Address
+            NotAdmitted::Address
         })?;
         Ok(Admitted {
             admission: self,
@@ -377,7 +372,7 @@ impl Admitted {
         let (dialect, callback) = (self.admission.dialect, self.admission.callback.clone());
         match self.open(None) {
             Ok(first) => Reply::payload(Answer::of(&first, dialect), callback.as_ref()),
-            Err(no_room) => Reply::no_room(no_room),
+            Err(not_admitted) => Reply::not_admitted(not_admitted),
         }
     }
 
@@ -400,7 +395,7 @@ impl Admitted {
     }
 
     /// Opens the session, and answers its first packets, which a WebSocket has in its outbox already.
-    fn open(self, wire: Option<Wire>) -> Result<SmallVec<[Outgoing; 2]>, NoRoom> {
+    fn open(self, wire: Option<Wire>) -> Result<SmallVec<[Outgoing; 2]>, NotAdmitted> {
         let Self {
             admission:
                 Admission {
@@ -469,13 +464,14 @@ impl Admitted {
     }
 }
 
-impl NoRoom {
+impl NotAdmitted {
     /// How it is said in the protocol's own form, where it is the client's fault.
     #[must_use]
     pub const fn refusal(self) -> Option<Refusal> {
         match self {
             Self::Full | Self::Closing => None,
             Self::Address => Some(Refusal::Forbidden(Cow::Borrowed("Too many connections from this address"))),
+            Self::Revision => Some(Refusal::UnsupportedProtocol),
         }
     }
 }

@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{counters::Counters, proxies::Proxies};
-use crate::engine::{Addresses, Counter, Crowded, NoRoom, Place, Reply};
+use crate::engine::{Addresses, Counter, Crowded, NotAdmitted, Place, Reply};
 
 /// Pause after the process ran out of file descriptors: the listener would be ready again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -244,7 +244,7 @@ impl Connections {
         self.tasks.spawn(async move {
             let _farewell = farewell;
             let said = async {
-                let Reply { status, body, .. } = Reply::no_room(NoRoom::Address);
+                let Reply { status, body, .. } = Reply::not_admitted(NotAdmitted::Address);
                 let head = format!(
                     "HTTP/1.1 {status} Forbidden\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                     body.len()

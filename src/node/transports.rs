@@ -34,7 +34,7 @@ use super::{
     upgrade,
 };
 use crate::{
-    engine::{self, Admission, Arrival, Engine, NoRoom, Post, Reply, Routed},
+    engine::{self, Admission, Arrival, Engine, NotAdmitted, Post, Reply, Routed},
     protocol::engineio::handshake::Refusal,
 };
 
@@ -183,9 +183,9 @@ impl Transports {
         }
         let reply = match admission.admit(self.arrival(head)) {
             Ok(admitted) => admitted.open_polling(),
-            Err(no_room) => {
-                self.count_no_room(no_room, head);
-                Reply::no_room(no_room)
+            Err(not_admitted) => {
+                self.count_not_admitted(not_admitted, head);
+                Reply::not_admitted(not_admitted)
             }
         };
         let mut answer = manner.answer(reply).await;
@@ -226,8 +226,8 @@ impl Transports {
     }
 
     /// The same for a session that finds no room, where that is the client's fault.
-    pub(super) fn count_no_room(&self, no_room: NoRoom, head: &Parts) {
-        if let Some(refusal) = no_room.refusal() {
+    pub(super) fn count_not_admitted(&self, not_admitted: NotAdmitted, head: &Parts) {
+        if let Some(refusal) = not_admitted.refusal() {
             self.note(&refusal, head);
         }
     }

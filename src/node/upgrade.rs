@@ -76,9 +76,9 @@ async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Respons
         engine::Upgrade::Probe(candidate) => Ok((Taker::Probe(candidate), answer)),
         engine::Upgrade::Open(admission) => match admission.admit(transports.arrival(head)) {
             Ok(admitted) => Ok((Taker::Session(admitted), answer)),
-            Err(no_room) => Err(match no_room.refusal() {
+            Err(not_admitted) => Err(match not_admitted.refusal() {
                 Some(refusal) => refused(refusal),
-                None => closing(response(Reply::no_room(no_room))),
+                None => closing(response(Reply::not_admitted(not_admitted))),
             }),
         },
     }

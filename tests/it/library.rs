@@ -65,6 +65,7 @@ async fn without_connect_info_the_address_is_unknown_and_all_else_works() {
 
 #[tokio::test]
 async fn who_may_not_open_a_session_is_told_403_with_code_4() {
+    const OLD: &str = r#"{"code":5,"message":"Unsupported protocol version"}"#;
     let allow = |request: &http::request::Parts| {
         let verdict = match request.headers.get("x-key").map(http::HeaderValue::as_bytes) {
             Some(b"good") => Ok(()),
@@ -87,6 +88,19 @@ async fn who_may_not_open_a_session_is_told_403_with_code_4() {
     }
     let refused = upgrade(address, "EIO=4&transport=websocket", &[]).await;
     assert_eq!((refused.status, refused.text()), (400, "Forbidden"));
+    // Only who may come learns that its revision is not served.
+    let old = "/socket.io/?EIO=3&transport=polling";
+    for (headers, told) in [
+        (&[][..], (403, r#"{"code":4,"message":"Forbidden"}"#)),
+        (&["X-Key: good"], (400, OLD)),
+    ] {
+        let refused = request(address, "GET", old, headers, b"").await;
+        assert_eq!((refused.status, refused.text()), told);
+    }
+    for (headers, told) in [(&[][..], "Forbidden"), (&["X-Key: good"], "Unsupported protocol version")] {
+        let refused = upgrade(address, "EIO=3&transport=websocket", headers).await;
+        assert_eq!((refused.status, refused.text()), (400, told));
+    }
 
     let opened = request(address, "GET", open, &["X-Key: good"], b"").await;
     assert_eq!(opened.status, 200);

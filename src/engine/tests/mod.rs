@@ -22,8 +22,8 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message, tungstenite::protocol::Role};
 
 use super::{
-    Application, Arrival, CloseReason, Config, Connection, Engine, Flow, Handle, Handshake, Incoming, Io, NoRoom, Outgoing, Reply, Request,
-    Routed, Transport, Upgrade, id::NodeTag,
+    Application, Arrival, CloseReason, Config, Connection, Engine, Flow, Handle, Handshake, Incoming, Io, NotAdmitted, Outgoing, Reply,
+    Request, Routed, Transport, Upgrade, id::NodeTag,
 };
 
 /// What the application saw.

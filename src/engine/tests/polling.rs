@@ -18,8 +18,6 @@ async fn requests_are_refused_in_the_order_of_the_reference() {
         ("POST", "EIO=4&transport=polling", 2, "Bad handshake method"),
         ("OPTIONS", "EIO=4&transport=polling", 2, "Bad handshake method"),
         ("GET", "EIO=4&transport=websocket", 3, "Bad request"),
-        ("GET", "EIO=3&transport=polling", 5, "Unsupported protocol version"),
-        ("GET", "transport=polling&sid=", 5, "Unsupported protocol version"),
     ] {
         let Routed::Reply(reply) = bench.route(method, query) else {
             panic!("{method} {query} is let through")
@@ -308,8 +306,23 @@ async fn sessions_are_bounded_in_number() {
     let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
         panic!("no handshake")
     };
-    assert_eq!(admission.admit(arrival()).unwrap_err(), NoRoom::Full);
+    assert_eq!(admission.admit(arrival()).unwrap_err(), NotAdmitted::Full);
     assert_eq!((bench.engine.counters().open(), bench.engine.counters().refused.get()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn revision_3_is_refused_only_to_who_may_come() {
+    let bench = Bench::new(Config::default());
+    for query in ["EIO=3&transport=polling", "transport=polling&sid=", "EIO=5&transport=polling"] {
+        let Routed::Open(admission) = bench.route("GET", query) else {
+            panic!("{query} is decided before the hooks are asked")
+        };
+        let denied = admission.admit(arrival()).unwrap_err();
+        assert_eq!(denied, NotAdmitted::Revision, "{query}");
+        let expected = r#"{"code":5,"message":"Unsupported protocol version"}"#;
+        assert_eq!(body(&Reply::not_admitted(denied)), expected);
+    }
+    assert_eq!(bench.engine.counters().refused.get(), 0);
 }
 
 /// A place is given back when the session's last task is done with it.
@@ -327,7 +340,7 @@ async fn sessions_of_one_address_are_bounded_on_both_transports() {
     let _first = admit(&bench, 1).unwrap().open_polling();
     let (server, client) = tokio::io::duplex(4096);
     admit(&bench, 1).unwrap().open_websocket(Io::Boxed(Box::new(server)), &[]);
-    assert_eq!(admit(&bench, 1).unwrap_err(), NoRoom::Address);
+    assert_eq!(admit(&bench, 1).unwrap_err(), NotAdmitted::Address);
     drop(admit(&bench, 2).unwrap());
     let counters = bench.engine.counters();
     assert_eq!((counters.crowded.get(), counters.refused.get(), counters.open()), (1, 0, 2));
@@ -339,10 +352,10 @@ async fn sessions_of_one_address_are_bounded_on_both_transports() {
     bench.closed().await;
     drop(admit(&bench, 1).unwrap());
     assert_eq!(
-        Reply::no_room(NoRoom::Address),
+        Reply::not_admitted(NotAdmitted::Address),
         Reply::refused(&Refusal::Forbidden("Too many connections from this address".into()))
     );
-    assert_eq!(Reply::no_room(NoRoom::Full), Reply::empty(503));
+    assert_eq!(Reply::not_admitted(NotAdmitted::Full), Reply::empty(503));
 }
 
 fn jsonp() -> Config {

@@ -34,7 +34,7 @@ async fn everybody_is_told_and_no_task_stays() {
     let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
         panic!("no handshake")
     };
-    assert_eq!(admission.admit(arrival()).unwrap_err(), NoRoom::Closing);
+    assert_eq!(admission.admit(arrival()).unwrap_err(), NotAdmitted::Closing);
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
 
@@ -123,7 +123,7 @@ async fn a_drained_engine_opens_nothing_and_lets_go_on_what_is_open() {
     let Routed::Open(admission) = bench.route("GET", "EIO=4&transport=polling") else {
         panic!("no handshake")
     };
-    let refused = Reply::no_room(admission.admit(arrival()).unwrap_err());
+    let refused = Reply::not_admitted(admission.admit(arrival()).unwrap_err());
     assert_eq!((refused.status, refused.retry_after), (503, Some(1)));
     assert_eq!(body(&bench.post(&query, "4a").await), "ok");
     assert_eq!(body(&bench.get(&query).await), "4a");
