@@ -1,6 +1,11 @@
 //! What is known of a client from the request that opened its session.
 
-use std::{borrow::Cow, net::IpAddr, ops::Range, time::SystemTime};
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    ops::Range,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use url::form_urlencoded;
 
@@ -91,6 +96,13 @@ impl Handshake {
     #[must_use]
     pub fn xdomain(&self) -> bool {
         self.header("origin").is_some()
+    }
+
+    /// When the session was opened, in milliseconds since 1970.
+    #[must_use]
+    pub fn issued_ms(&self) -> u64 {
+        let issued = self.issued.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(issued.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Path and query of the request.

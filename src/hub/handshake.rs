@@ -29,7 +29,7 @@ pub struct HandshakeObject {
     pub url: String,
     /// The query, decoded; of several pairs of one name the last.
     pub query: BTreeMap<String, String>,
-    /// What the client gave when it connected to the namespace.
+    /// What the client gave when it connected to the namespace; without the `pid` of its session where credentials are withheld.
     pub auth: Value,
 }
 
@@ -38,7 +38,7 @@ const CREDENTIALS: [&str; 3] = ["cookie", "authorization", "proxy-authorization"
 const WITHHELD: &str = "(withheld)";
 
 impl HandshakeObject {
-    /// Of a session's handshake, and the auth of one socket. `bare` keeps cookies and authorization as they are.
+    /// Of a session's handshake, and the auth of one socket. `bare` keeps cookies, authorization and pid as they are.
     pub(super) fn new(handshake: &Handshake, auth: Option<&str>, bare: bool) -> Self {
         let mut headers = BTreeMap::<String, String>::new();
         for (name, value) in handshake.headers() {
@@ -51,20 +51,24 @@ impl HandshakeObject {
                 })
                 .or_insert_with(|| value.to_owned());
         }
-        let issued = handshake.issued.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut auth: Value = serde_json::from_str(auth.unwrap_or("{}")).unwrap_or_default();
+        if !bare && let Some(auth) = auth.as_object_mut() {
+            // Who knows the pid of a session takes it over.
+            auth.remove("pid");
+        }
         Self {
             headers,
             time: date(handshake.issued),
             address: handshake.address().map(|address| address.to_string()).unwrap_or_default(),
             xdomain: handshake.xdomain(),
             secure: handshake.secure(),
-            issued: u64::try_from(issued.as_millis()).unwrap_or(u64::MAX),
+            issued: handshake.issued_ms(),
             url: handshake.url().to_owned(),
             query: handshake
                 .query()
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect(),
-            auth: serde_json::from_str(auth.unwrap_or("{}")).unwrap_or_default(),
+            auth,
         }
     }
 }
@@ -128,14 +132,14 @@ mod tests {
         let address = [127, 0, 0, 1].into();
         let arrival = Arrival::new(Some(address), true, "/socket.io/?EIO=4&a=1&a=2", headers);
         let handshake = Handshake::new("id", Transport::Polling, Revision::V4, arrival);
-        let told = HandshakeObject::new(&handshake, Some(r#"{"token":1}"#), false);
+        let told = HandshakeObject::new(&handshake, Some(r#"{"token":1,"pid":"secret"}"#), false);
         assert_eq!(
             (told.headers["cookie"].as_str(), told.headers["x-a"].as_str()),
             ("(withheld)", "1, 2")
         );
         assert_eq!((told.address.as_str(), told.query["a"].as_str()), ("127.0.0.1", "2"));
         assert!(told.secure && told.xdomain && told.time.ends_with("GMT+0000 (Coordinated Universal Time)"));
-        assert_eq!(told.auth["token"], 1);
+        assert_eq!(told.auth, serde_json::json!({ "token": 1 }), "the pid is withheld too");
         let bare = HandshakeObject::new(&handshake, None, true);
         assert_eq!((bare.headers["cookie"].as_str(), bare.auth.to_string()), ("id=1", "{}".to_owned()));
         let read: HandshakeObject = serde_json::from_value(serde_json::to_value(&told).unwrap()).unwrap();
