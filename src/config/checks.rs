@@ -171,7 +171,7 @@ fn recovery(settings: &Settings, rules: &Rules, reader: &mut Reader<'_>) {
         reader.conflict(&["recovery.skip_middlewares"], text);
     }
     if recoverable().next().is_none()
-        && let Some(key) = keys().find(|key| key.path.starts_with("recovery.") && reader.is_changed(key))
+        && let Some(key) = keys().find(|key| (key.path.starts_with("recovery.") || key.path == "handshake.keep") && reader.is_changed(key))
     {
         reader
             .notes

@@ -76,6 +76,7 @@ fn doubtful_combinations_are_notes() {
         ("internal.listen = \"0.0.0.0:3001\"", "not on loopback"),
         ("cluster.secret = \"short\"", "can be guessed"),
         ("recovery.max_events = 5", "recovery.max_events has no effect"),
+        ("handshake.keep = [\"query.a\"]", "handshake.keep has no effect"),
         (
             "adapter.kind = \"redis\"\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
             "recover on the node that they left",

@@ -7,8 +7,8 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     forms::{
         AdapterKind, Advertise, AllowedOrigins, Attachments, Bound, ClusterName, Compression, CookieName, CookiePath, Count, Depth,
-        Endpoint, FilePath, Form, HttpPath, LogFilter, Name, NatsUrls, Networks, Origins, ParserKind, Positive, RedisUrl, Secret, Size,
-        Tokens, Transports,
+        Endpoint, FilePath, Form, HandshakeKeys, HttpPath, LogFilter, Name, NatsUrls, Networks, Origins, ParserKind, Positive, RedisUrl,
+        Secret, Size, Tokens, Transports,
     },
     reader::Reader,
 };
@@ -175,6 +175,13 @@ settings! {
         max_events: Count = 10000;
         /// The most bytes of events that are replayed to one client.
         max_bytes: Size = "16MiB";
+    }
+
+    /// What is remembered of the request with which a session began, in namespaces with delivery = "recoverable".
+    ["handshake"] handshake: HandshakeSection {
+        /// What is kept with the session beside the client's address and the time, and goes with it from connection to connection, for
+        /// example ["headers.user-agent", "query.device", "auth.app"]; together at most 4 KiB. Name no secrets.
+        keep: HandshakeKeys = [];
     }
 
     /// How much one client may take of the node. Who takes more is refused, or is disconnected where it says so.

@@ -10,7 +10,7 @@ use fanfare_adapters::{
 
 use super::{
     forms::{AdapterKind, ParserKind, Transports},
-    settings::{ClusterSection, CookieSection, EngineSection, RecoverySection, Settings},
+    settings::{ClusterSection, CookieSection, EngineSection, Settings},
 };
 use crate::{
     broker::{Delivery, Rules},
@@ -69,6 +69,7 @@ impl Config {
             engine: _,
             socketio: _,
             recovery: _,
+            handshake: _,
             limits,
             timeouts,
             origins,
@@ -152,7 +153,7 @@ fn hub_config(settings: &Settings, rules: &Rules) -> hub::Config {
             ParserKind::Json => Arc::new(JsonParser),
             ParserKind::Msgpack => Arc::new(MsgpackParser),
         },
-        connection_state_recovery: recovery(&settings.recovery, rules),
+        connection_state_recovery: recovery(settings, rules),
         max_auth_bytes: limits.auth_bytes.0,
         events_per_second: limits.events_per_second.0,
         queue_events: limits.queued_events.0,
@@ -168,13 +169,15 @@ fn hub_config(settings: &Settings, rules: &Rules) -> hub::Config {
 }
 
 /// Recovery, if there is a namespace that it is for.
-fn recovery(section: &RecoverySection, rules: &Rules) -> Option<Recovery> {
+fn recovery(settings: &Settings, rules: &Rules) -> Option<Recovery> {
+    let section = &settings.recovery;
     let namespaces = rules.namespaces.iter();
     let recoverable = namespaces.filter(|namespace| namespace.delivery == Delivery::Recoverable);
     let names: BTreeSet<String> = recoverable.map(|namespace| namespace.name.to_string()).collect();
     (!names.is_empty()).then(|| Recovery {
         max_disconnection_duration: section.max_disconnection_duration.0,
         skip_middlewares: section.skip_middlewares,
+        handshake_keep: settings.handshake.keep.0.clone(),
         namespaces: Some(names),
         max_events: section.max_events.0,
         max_bytes: section.max_bytes.0,

@@ -38,6 +38,10 @@ const CHANGES: &[(&str, &str)] = &[
     ),
     ("recovery.max_events", "1\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\""),
     ("recovery.max_bytes", "1\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\""),
+    (
+        "handshake.keep",
+        "[\"headers.user-agent\"]\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
+    ),
     ("limits.namespaces_per_connection", "1"),
     ("limits.child_namespaces", "1"),
     ("limits.rooms_per_socket", "1"),

@@ -2,17 +2,21 @@
 //!
 //! ```text
 //! record = version (u8 = 1), MessagePack [namespace, id, generation, epoch, position, exact from, [[room, joined, left or nil]..],
-//!          user or nil, data], then a MAC (16 bytes) over the key and all before it if the cluster has a secret
+//!          user or nil, data, [address or nil, milliseconds since 1970, [[key, JSON]..]]],
+//!          then a MAC (16 bytes) over the key and all before it if the cluster has a secret
 //! ```
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use fanfare_adapters::Topic;
 use serde::Serialize;
 
 use super::{Keys, TooLong, WireError, envelope::unpack, mac::MAC};
-use crate::hub::recovery::{Offset, Record, Stay};
+use crate::hub::{
+    Room,
+    recovery::{KeptHandshake, Offset, Record, Stay, Stays},
+};
 
 /// The version that this node writes and reads.
 const VERSION: u8 = 1;
@@ -30,6 +34,7 @@ type Written<'a> = (
     Vec<(&'a str, u64, Option<u64>)>,
     Option<&'a str>,
     &'a str,
+    (Option<Cow<'a, str>>, u64, Vec<(&'a str, &'a str)>),
 );
 
 /// Writes a record under the key by which it is kept.
@@ -39,22 +44,26 @@ pub(in crate::cluster) fn seal_record(key: &Topic, record: &Record, keys: &Keys)
         id,
         generation,
         proven,
-        exact_from,
         stays,
         user,
         data,
+        handshake,
     } = record;
-    let stays = stays.iter().map(|(room, stay)| (&**room, stay.joined, stay.left)).collect();
+    let KeptHandshake { address, issued, values } = &**handshake;
+    let address = address.map(|address| Cow::from(address.to_string()));
+    let exact_from = stays.exact_from();
+    let stays = stays.list().map(|(room, stay)| (&**room, stay.joined, stay.left)).collect();
     let written: Written<'_> = (
         namespace,
         id,
         *generation,
         proven.epoch,
         proven.position,
-        *exact_from,
+        exact_from,
         stays,
         user.as_deref(),
         data,
+        (address, *issued, values.iter().map(|(key, json)| (&**key, &**json)).collect()),
     );
     let mut bytes = vec![VERSION];
     written
@@ -85,19 +94,27 @@ pub(in crate::cluster) fn open_record(key: &Topic, bytes: &[u8], keys: &Keys) ->
         return Err(WireError::Version(version));
     }
     let written: Written<'_> = unpack(body).map_err(|_| WireError::Malformed("record"))?;
-    let (namespace, id, generation, epoch, position, exact_from, stays, user, data) = written;
+    let (namespace, id, generation, epoch, position, exact_from, stays, user, data, kept) = written;
+    let (address, issued, values) = kept;
+    let address = address.map(|address| address.parse()).transpose();
+    let address = address.map_err(|_| WireError::Malformed("record"))?;
+    let id: Room = id.into();
     let stays = stays
         .into_iter()
-        .map(|(room, joined, left)| (Arc::from(room), Stay { joined, left }));
+        .map(|(room, joined, left)| (Room::from(room), Stay { joined, left }));
     Ok(Record {
         namespace: namespace.into(),
-        id: id.into(),
+        stays: Stays::from_list(Arc::clone(&id), exact_from, stays),
+        id,
         generation,
         proven: Offset { epoch, position },
-        exact_from,
-        stays: stays.collect(),
         user: user.map(Box::from),
         data: data.into(),
+        handshake: Arc::new(KeptHandshake {
+            address,
+            issued,
+            values: values.into_iter().map(|(key, json)| (key.into(), json.into())).collect(),
+        }),
     })
 }
 
@@ -115,13 +132,21 @@ mod tests {
                 epoch: u64::MAX,
                 position: 7,
             },
-            exact_from: 2,
-            stays: vec![
-                ("lobby".into(), Stay { joined: 4, left: None }),
-                ("lobby".into(), Stay { joined: 1, left: Some(2) }),
-            ],
+            stays: Stays::from_list(
+                "AQIDabcdefghijklmnop".into(),
+                1,
+                [
+                    ("lobby".into(), Stay { joined: 1, left: Some(2) }),
+                    ("lobby".into(), Stay { joined: 4, left: None }),
+                ],
+            ),
             user: Some("ada".into()),
             data: r#"{"a":1}"#.into(),
+            handshake: Arc::new(KeptHandshake {
+                address: Some([10, 0, 0, 7].into()),
+                issued: 1_795_801_760_000,
+                values: [("query.a".into(), r#""b""#.into())].into(),
+            }),
         }
     }
 
@@ -143,11 +168,12 @@ mod tests {
 
     #[test]
     fn the_form_of_version_1_stays_readable() {
-        let golden = "0199a52f63686174b4415149446162636465666768696a6b6c6d6e6f7003cfffffffffffffffff07029293a56c6f62627904c093a56c6f6262790102a3616461a77b2261223a317d";
+        let golden = "019aa52f63686174b4415149446162636465666768696a6b6c6d6e6f7003cfffffffffffffffff07019293a56c6f626279010293a56c6f62627904c0a3616461a77b2261223a317d93a831302e302e302e37cf000001a21e2041009192a771756572792e61a3226222";
         let key = Topic::new("c.session.a").unwrap();
         let bytes = seal_record(&key, &record(), &keys(&[])).unwrap();
         let written: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(written, golden);
+        assert_eq!(open_record(&key, &bytes, &keys(&[])), Ok(record()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::{Form, Found};
+use crate::hub::recovery::HandshakeKey;
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -94,6 +95,18 @@ impl Form for Tokens {
         let names = found.list()?;
         let tokens = names.iter().all(|name| !name.is_empty() && name.chars().all(is_token));
         tokens.then(|| Self(names.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+/// Values of a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct HandshakeKeys(pub(in crate::config) Vec<HandshakeKey>);
+
+impl Form for HandshakeKeys {
+    const EXPECTED: &'static str = "a list of \"headers.<name>\", \"query.<name>\" and \"auth.<key>\", without \"auth.pid\"";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let keys: Result<_, _> = found.list()?.into_iter().map(str::parse).collect();
+        keys.ok().map(Self)
     }
 }
 

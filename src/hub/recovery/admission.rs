@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, Weak};
 
 use serde_json::value::RawValue;
 
-use super::{Claim, Journal, Ledger, NotKept, Offset, Pid, Record, Session, Stays, ledger, replay, session::Fate, start_of_replay};
+use super::{
+    Claim, Journal, KeptHandshake, Ledger, NotKept, Offset, Pid, Record, Session, Stays, ledger, replay, session::Fate, start_of_replay,
+};
 use crate::hub::{
     DisconnectReason, Hub, Room,
     connect::{admit, ask_all},
@@ -201,7 +203,7 @@ impl Returning {
         let name = &self.namespace.name;
         let (mut record, revision) = journal.record(name, &self.pid).await.ok()??;
         // Where it was until now, more is known of it than was written.
-        if let Some(known) = self.known(ledger, &record).filter(|known| known.generation == record.generation) {
+        if let Some(known) = self.known(ledger, &record).filter(|known| known.generation() == record.generation) {
             if matches!(known.fate(), Fate::Doomed | Fate::Lost) {
                 return None;
             }
@@ -246,13 +248,13 @@ impl Returning {
                 let doomed = known.fate() == Fate::Doomed;
                 self.namespace.cut(&known);
                 ledger.remove(&known);
-                if known.generation == generation {
+                if known.generation() == generation {
                     record = Record {
                         generation: record.generation,
                         ..known.record()
                     };
                 }
-                if doomed || start < record.exact_from {
+                if doomed || start < record.stays.exact_from() {
                     // If it is away the record expires, and so it is not recovered either.
                     journal.forget(&self.namespace.name, &self.pid, revision).await.ok();
                     return None;
@@ -276,7 +278,7 @@ pub(in crate::hub) async fn connect(socket: &Arc<socket::Core>, journal: &dyn Jo
         socket.connect(None);
         return;
     }
-    let mut stays = Stays::new(Arc::clone(&socket.id));
+    let mut stays = Stays::from_list(Arc::clone(&socket.id), place.position, []);
     for room in socket.rooms() {
         stays.join(&room, place.position);
     }
@@ -285,10 +287,14 @@ pub(in crate::hub) async fn connect(socket: &Arc<socket::Core>, journal: &dyn Jo
         id: Arc::clone(&socket.id),
         generation: 0,
         proven: place,
-        exact_from: place.position,
-        stays: stays.list().map(|(room, stay)| (Arc::clone(room), stay)).collect(),
+        stays,
         user: socket.user.get().cloned(),
         data: socket.data().as_deref().unwrap_or_default().into(),
+        handshake: Arc::new(KeptHandshake::new(
+            &socket.peer.handshake,
+            socket.auth.as_deref(),
+            &ledger.rules.handshake_keep,
+        )),
     };
     let pid = Pid::random();
     match journal.keep(&pid, &record, None, ledger.expiry()).await {

@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
-    NotKept, Pid, Recovery, Session,
+    KeptHandshake, NotKept, Pid, Recovery, Session,
     session::{Errand, Fate},
 };
 use crate::hub::{
@@ -62,6 +62,8 @@ pub struct Expired {
     pub user: Option<Box<str>>,
     /// The socket's own data, a JSON text; empty if there was none.
     pub data: Box<str>,
+    /// What was kept of the handshake with which the session began.
+    pub handshake: Arc<KeptHandshake>,
 }
 
 impl Ledger {
@@ -232,6 +234,7 @@ async fn expire(namespace: &Arc<namespace::Core>, ledger: &Ledger, session: &Arc
         rooms,
         user: record.user,
         data: record.data,
+        handshake: record.handshake,
     };
     let shared = Arc::clone(&namespace.shared);
     let work = async move {

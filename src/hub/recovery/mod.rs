@@ -16,12 +16,15 @@
 //! Its CONNECT is answered with a `pid`; each event has an [`Offset`] as its last argument, volatile and local ones that of the last logged
 //! event before them, so that they poison nothing. When it comes back with both, its [`Record`] is looked up, the start of the replay
 //! [decided](start_of_replay), and the record taken over by compare-and-set: who loses that race never had the session. The
-//! connection that had the socket before is cut. The CONNECT answer goes first, then what was missed, as fast as the connection takes
+//! connection that had the socket before is cut. Id, rooms, user and data of the socket are those of before; its handshake is that of the
+//! connection on which it came back, as in the reference, and what was [kept](KeptHandshake) of the first one stands
+//! [beside it](super::Socket::kept_handshake). The CONNECT answer goes first, then what was missed, as fast as the connection takes
 //! it, then the socket is live.
 //!
 //! | room | what it does |
 //! |---|---|
 //! | `offset`, `stays`, `record` | the rules, plain values: offsets, who was meant by an entry, where a replay starts |
+//! | `kept` | what is kept of the handshake with which a session began |
 //! | `journal` | the seam to the layer that keeps log and records |
 //! | `session` | what outlives the connection of a socket |
 //! | `admission` | from CONNECT to a connected socket, new or recovered |
@@ -30,6 +33,7 @@
 
 mod admission;
 mod journal;
+mod kept;
 mod ledger;
 mod offset;
 mod record;
@@ -46,6 +50,7 @@ pub(super) use self::{
 };
 pub use self::{
     journal::{Away, Journal, Later, Logged, NotKept, Page, Unread},
+    kept::{HandshakeKey, KeptHandshake, MAX_KEPT_BYTES, NoHandshakeKey},
     ledger::Expired,
     offset::{Claim, Offset},
     record::{Pid, Record, Refusal, start_of_replay},
@@ -59,6 +64,9 @@ pub struct Recovery {
     pub max_disconnection_duration: Duration,
     /// Whether the middlewares are not asked about a client that is recovered (`skip_middlewares`). Default: true.
     pub skip_middlewares: bool,
+    /// What is kept with a session of the handshake with which it began, beside the client's address and the time (`handshake.keep`): at
+    /// most [`MAX_KEPT_BYTES`] of it. It stands in the session's record, so name no secrets. Default: nothing.
+    pub handshake_keep: Vec<HandshakeKey>,
     /// The namespaces whose delivery is `recoverable`; the others' is `live`. Default `None`: all of them.
     pub namespaces: Option<BTreeSet<String>>,
     /// The most events that are replayed to one client; one that has missed more is not recovered. Default: 10 000.
@@ -74,6 +82,7 @@ impl Default for Recovery {
         Self {
             max_disconnection_duration: Duration::from_secs(120),
             skip_middlewares: true,
+            handshake_keep: Vec::new(),
             namespaces: None,
             max_events: 10_000,
             max_bytes: 16 << 20,

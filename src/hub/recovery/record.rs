@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Claim, Offset, Stay};
+use super::{Claim, KeptHandshake, Offset, Stays};
 use crate::hub::Room;
 
 /// Bytes of randomness in a pid.
@@ -57,14 +57,14 @@ pub struct Record {
     pub generation: u64,
     /// Up to where everything that the socket was meant to get has arrived, or was before its time.
     pub proven: Offset,
-    /// The position from which `stays` are complete.
-    pub exact_from: u64,
     /// In which rooms it was, and when.
-    pub stays: Vec<(Room, Stay)>,
+    pub stays: Stays,
     /// Who the client is, if a middleware has said so.
     pub user: Option<Box<str>>,
     /// The socket's own data, a JSON text; empty if there is none.
     pub data: Box<str>,
+    /// Of the handshake with which the session began.
+    pub handshake: Arc<KeptHandshake>,
 }
 
 /// Why a session is not recovered.
@@ -98,7 +98,7 @@ pub enum Refusal {
 /// # Errors
 /// [`Refusal`]: what was missed cannot be told.
 pub fn start_of_replay(record: &Record, claim: Claim, end: Offset) -> Result<u64, Refusal> {
-    let Record { proven, exact_from, .. } = record;
+    let Record { proven, stays, .. } = record;
     if proven.epoch != end.epoch || proven.position > end.position {
         return Err(Refusal::Epoch);
     }
@@ -108,7 +108,7 @@ pub fn start_of_replay(record: &Record, claim: Claim, end: Offset) -> Result<u64
         Claim::At(offset) if offset.epoch == end.epoch => offset.position.max(proven.position),
         Claim::At(_) | Claim::None => proven.position,
     };
-    if start < *exact_from {
+    if start < stays.exact_from() {
         return Err(Refusal::Forgotten);
     }
     Ok(start)
@@ -124,10 +124,14 @@ mod tests {
             id: "id".into(),
             generation: 0,
             proven: Offset { epoch: 1, position },
-            exact_from: 0,
-            stays: Vec::new(),
+            stays: Stays::new("id".into()),
             user: None,
             data: Box::default(),
+            handshake: Arc::new(KeptHandshake {
+                address: None,
+                issued: 0,
+                values: Box::default(),
+            }),
         }
     }
 
@@ -160,7 +164,7 @@ mod tests {
             "the log went backwards"
         );
         let hazy = Record {
-            exact_from: 12,
+            stays: Stays::from_list("id".into(), 12, []),
             ..record(10)
         };
         assert_eq!(start_of_replay(&hazy, Claim::None, end), Err(Refusal::Forgotten));

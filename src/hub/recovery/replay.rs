@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Journal, Offset, Page, Record, Recovery, Refusal, Session, Stays, Unread};
+use super::{Journal, Offset, Page, Record, Recovery, Refusal, Session, Unread};
 use crate::{
     engine::Pushed,
     hub::{Command, namespace, shared::lock, socket},
@@ -21,7 +21,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks through what a session has missed after `start`, so that a client is told at once when it is too much.
 pub(super) async fn survey(journal: &dyn Journal, rules: &Recovery, record: &Record, start: u64, end: Offset) -> Result<(), Refusal> {
-    let stays = Stays::from_list(Arc::clone(&record.id), record.exact_from, record.stays.iter().cloned());
     let (mut events, mut bytes, mut position) = (0, 0, start);
     while position < end.position {
         let page = journal.read(&record.namespace, position, PAGE_BYTES).await;
@@ -32,7 +31,7 @@ pub(super) async fn survey(journal: &dyn Journal, rules: &Recovery, record: &Rec
         for entry in page.entries {
             position = entry.position;
             if let Some(Command::Emit { target, payload, .. }) = entry.command
-                && stays.hears(&target, position)
+                && record.stays.hears(&target, position)
             {
                 events += 1;
                 bytes += payload.size();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{NotKept, Offset, Pid, Record, Stays};
+use super::{KeptHandshake, NotKept, Pid, Record};
 use crate::hub::{
     Room, Target,
     shared::{lock, now},
@@ -19,8 +19,6 @@ use crate::hub::{
 pub(in crate::hub) struct Session {
     pub(in crate::hub) pid: Pid,
     pub(in crate::hub) id: Room,
-    namespace: Arc<str>,
-    pub(super) generation: u64,
     /// Whether it was taken over when its socket connected.
     pub(in crate::hub) recovered: bool,
     /// Entries up to this position are not pushed to the socket as they come: its client has them, or a replay pushes them. `u64::MAX`
@@ -32,19 +30,16 @@ pub(in crate::hub) struct Session {
 
 #[derive(Debug)]
 struct State {
-    stays: Stays,
-    user: Option<Box<str>>,
-    data: Box<str>,
-    /// Up to where everything has arrived.
-    proven: Offset,
+    /// What is to be kept of it, as it is now.
+    record: Record,
     /// How far the replay has come; nothing while live.
     replayed: Option<u64>,
     /// How far the socket had come when its client was asked for a sign of life.
     asked: Option<u64>,
-    /// Of the record, as last written.
+    /// Of the record as last written.
     revision: u64,
     written: Instant,
-    /// The record is older than this.
+    /// What was last written is older than this.
     changed: bool,
     /// Somebody will write it.
     scheduled: bool,
@@ -75,28 +70,14 @@ pub(super) enum Errand {
 impl Session {
     /// A session out of its record, which was just written under `revision`.
     pub(super) fn new(pid: Pid, record: Record, revision: u64, recovered: bool) -> Self {
-        let Record {
-            namespace,
-            id,
-            generation,
-            proven,
-            exact_from,
-            stays,
-            user,
-            data,
-        } = record;
         Self {
             pid,
-            namespace,
-            generation,
+            id: Arc::clone(&record.id),
             recovered,
             hears_after: AtomicU64::new(u64::MAX),
             state: Mutex::new(State {
-                stays: Stays::from_list(Arc::clone(&id), exact_from, stays),
-                user,
-                data,
-                proven,
-                replayed: Some(proven.position),
+                replayed: Some(record.proven.position),
+                record,
                 asked: None,
                 revision,
                 written: now(),
@@ -105,26 +86,22 @@ impl Session {
                 writing: false,
                 fate: Fate::Live,
             }),
-            id,
         }
     }
 
     /// What is known of it now.
     pub(super) fn record(&self) -> Record {
-        self.snapshot(&lock(&self.state))
+        lock(&self.state).record.clone()
     }
 
-    fn snapshot(&self, state: &State) -> Record {
-        Record {
-            namespace: Arc::clone(&self.namespace),
-            id: Arc::clone(&self.id),
-            generation: self.generation,
-            proven: state.proven,
-            exact_from: state.stays.exact_from(),
-            stays: state.stays.list().map(|(room, stay)| (Arc::clone(room), stay)).collect(),
-            user: state.user.clone(),
-            data: state.data.clone(),
-        }
+    /// How often it had been taken over when it became this.
+    pub(super) fn generation(&self) -> u64 {
+        lock(&self.state).record.generation
+    }
+
+    /// What is kept of the handshake with which it began.
+    pub(in crate::hub) fn handshake(&self) -> Arc<KeptHandshake> {
+        Arc::clone(&lock(&self.state).record.handshake)
     }
 
     /// Whether an entry at this position is for the socket to get as it comes.
@@ -159,37 +136,37 @@ impl Session {
     /// The socket joins a room. Under its shard's lock, as leaving is. Answers whether the record has to be written.
     pub(in crate::hub) fn join(&self, room: &Room, position: u64) -> bool {
         let mut state = lock(&self.state);
-        state.stays.join(room, position) && state.change()
+        state.record.stays.join(room, position) && state.change()
     }
 
     /// The socket leaves a room.
     pub(in crate::hub) fn leave(&self, room: &Room, position: u64) -> bool {
         let mut state = lock(&self.state);
-        state.stays.leave(room, position) && state.change()
+        state.record.stays.leave(room, position) && state.change()
     }
 
     /// The socket has just been taken into its shard, and is in these rooms.
     pub(in crate::hub) fn agree(&self, rooms: &[Room], position: u64) {
         let mut state = lock(&self.state);
-        let left: Vec<Room> = state.stays.rooms().filter(|room| !rooms.contains(room)).cloned().collect();
+        let left: Vec<Room> = state.record.stays.rooms().filter(|room| !rooms.contains(room)).cloned().collect();
         let mut changed = false;
         for room in &left {
-            changed |= state.stays.leave(room, position);
+            changed |= state.record.stays.leave(room, position);
         }
         for room in rooms {
-            changed |= state.stays.join(room, position);
+            changed |= state.record.stays.join(room, position);
         }
         state.changed |= changed;
     }
 
     /// The rooms it is in, but for its own.
     pub(in crate::hub) fn rooms(&self) -> Vec<Room> {
-        lock(&self.state).stays.rooms().cloned().collect()
+        lock(&self.state).record.stays.rooms().cloned().collect()
     }
 
     /// Whether the socket was meant by an entry.
     pub(super) fn hears(&self, target: &Target, position: u64) -> bool {
-        lock(&self.state).stays.hears(target, position)
+        lock(&self.state).record.stays.hears(target, position)
     }
 
     /// The client is about to be asked for a sign of life. Under the lock of the shard, which has come to `position`.
@@ -202,10 +179,10 @@ impl Session {
     /// changed, or is so old that it would expire.
     pub(in crate::hub) fn answered(&self, refresh: Duration) -> bool {
         let mut state = lock(&self.state);
-        let arrived = state.asked.take().filter(|arrived| *arrived > state.proven.position);
+        let arrived = state.asked.take().filter(|arrived| *arrived > state.record.proven.position);
         if let Some(arrived) = arrived {
-            state.proven.position = arrived;
-            state.stays.forget(arrived);
+            state.record.proven.position = arrived;
+            state.record.stays.forget(arrived);
         }
         (arrived.is_some() || state.written + refresh <= now()) && state.change()
     }
@@ -213,8 +190,8 @@ impl Session {
     /// Keeps data of the socket with the record. Answers whether it has to be written.
     pub(in crate::hub) fn set_data(&self, data: &str) -> bool {
         let mut state = lock(&self.state);
-        *state.data != *data && {
-            state.data = data.into();
+        *state.record.data != *data && {
+            state.record.data = data.into();
             state.change()
         }
     }
@@ -269,7 +246,7 @@ impl Session {
         state.changed = false;
         Some(match state.fate {
             Fate::Doomed => Errand::Forget(state.revision),
-            _ => Errand::Keep(self.snapshot(&state), state.revision),
+            _ => Errand::Keep(state.record.clone(), state.revision),
         })
     }
 

@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use super::own::Own;
@@ -19,7 +16,7 @@ use crate::{
         namespace,
         namespace::{Guest, Tally, push},
         peer::Peer,
-        recovery::{self, Journal, Ledger, Offset, Record, Session},
+        recovery::{self, Journal, KeptHandshake, Ledger, Offset, Record, Session},
         replies::Gathering,
         shared::{Shared, lock, now},
     },
@@ -38,8 +35,8 @@ pub(in crate::hub) struct Core {
     pub(in crate::hub) lane: Lane,
     /// What of it can be recovered; set before it is connected, if at all.
     pub(in crate::hub) session: OnceLock<Arc<Session>>,
-    /// It is that of a session that was there before.
-    recovered: AtomicBool,
+    /// It is that of a session that was there before: what was kept of the handshake with which that began.
+    restored: OnceLock<Arc<KeptHandshake>>,
     /// Taken before the lock of a shard.
     state: Mutex<State>,
     /// What this socket alone has; made when it is first needed.
@@ -93,7 +90,7 @@ impl Core {
             user: OnceLock::new(),
             lane: Lane::default(),
             session: OnceLock::new(),
-            recovered: AtomicBool::new(false),
+            restored: OnceLock::new(),
             state: Mutex::new(State {
                 phase: Phase::Connecting { rooms: Vec::new() },
                 acks: HashMap::new(),
@@ -129,10 +126,9 @@ impl Core {
 
     /// It is to be the socket of a session that was there before.
     pub(in crate::hub) fn restore(&self, record: &Record) {
-        self.recovered.store(true, Relaxed);
+        self.restored.get_or_init(|| Arc::clone(&record.handshake));
         if let Phase::Connecting { rooms } = &mut lock(&self.state).phase {
-            let lasting = record.stays.iter().filter(|(_, stay)| stay.left.is_none());
-            rooms.extend(lasting.map(|(room, _)| Arc::clone(room)));
+            rooms.extend(record.stays.rooms().cloned());
         }
         if !record.data.is_empty() {
             self.set_data((&*record.data).into());
@@ -140,7 +136,13 @@ impl Core {
     }
 
     pub(in crate::hub) fn recovered(&self) -> bool {
-        self.recovered.load(Relaxed)
+        self.restored.get().is_some()
+    }
+
+    /// What is kept of the handshake with which its session began, if it has one that can be recovered.
+    pub(in crate::hub) fn kept_handshake(&self) -> Option<Arc<KeptHandshake>> {
+        let restored = self.restored.get().cloned();
+        restored.or_else(|| self.session.get().map(|session| session.handshake()))
     }
 
     /// Whether it can be written to.

@@ -13,6 +13,7 @@ pub use self::operator::SocketOperator;
 use super::{
     AckRequest, BroadcastOperator, Command, EmitError, EmitFlags, HandshakeObject, Io, JoinError, Room, Rooms, Scope, Target,
     handlers::{Listeners, Rejection, registrations},
+    recovery::KeptHandshake,
 };
 use crate::{
     engine::{Handshake, Transport},
@@ -60,7 +61,8 @@ impl Socket {
         &self.io
     }
 
-    /// The request that opened the session.
+    /// The request that opened the session of Engine.IO: for a socket that was [recovered](Socket::recovered) that of the new connection,
+    /// as in the reference.
     #[must_use]
     pub fn handshake(&self) -> &Handshake {
         &self.core.peer.handshake
@@ -70,6 +72,30 @@ impl Socket {
     #[must_use]
     pub fn handshake_object(&self) -> HandshakeObject {
         HandshakeObject::new(self.handshake(), self.core.auth.as_deref(), true)
+    }
+
+    /// What is kept of the handshake with which the session began that this socket has, over all its connections: address, time, and the
+    /// values that [`Recovery::handshake_keep`] names. Of a socket that was recovered it is known to the middlewares already. Nothing
+    /// where the session cannot be recovered.
+    ///
+    /// ```
+    /// use fanfare::hub::{ConnectError, Socket};
+    ///
+    /// /// A middleware: a session does not move from one device to another.
+    /// async fn same_device(socket: Socket) -> Result<(), ConnectError> {
+    ///     let device = socket.handshake().header("user-agent").map(serde_json::Value::from);
+    ///     match socket.kept_handshake() {
+    ///         Some(first) if socket.recovered() && first.value("headers.user-agent") != device => Err("another device".into()),
+    ///         _ => Ok(()),
+    ///     }
+    /// }
+    /// # drop(same_device);
+    /// ```
+    ///
+    /// [`Recovery::handshake_keep`]: super::recovery::Recovery::handshake_keep
+    #[must_use]
+    pub fn kept_handshake(&self) -> Option<Arc<KeptHandshake>> {
+        self.core.kept_handshake()
     }
 
     /// The transport that the session uses now.

@@ -5,7 +5,7 @@ mod schedules;
 mod stories;
 mod takeover;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use fanfare_adapters::memory::{self, MemoryBus, MemoryStore};
 use serde_json::Value;
@@ -83,6 +83,8 @@ struct Client {
     /// Whether the last CONNECT answer recovered the session.
     recovered: bool,
     connected: bool,
+    /// Its address, and the path and query with which it comes.
+    from: Option<(IpAddr, &'static str)>,
     /// Events that came before the CONNECT answer: handlers see them after it.
     early: Vec<Vec<Value>>,
     /// What handlers saw since they were asked last: name and first argument.
@@ -116,7 +118,8 @@ impl Client {
 
     fn open(&mut self, node: &Node, revision: Revision) {
         let (handle, tap) = Handle::detached();
-        let arrival = Arrival::new(None, false, "/socket.io/", []);
+        let (address, url) = self.from.unzip();
+        let arrival = Arrival::new(address, false, url.unwrap_or("/socket.io/"), []);
         let handshake = Handshake::new(handle.id(), Transport::WebSocket, revision, arrival);
         let connection = node.hub.opened(&handle, &Arc::new(handshake));
         self.connected = false;

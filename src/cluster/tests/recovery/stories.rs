@@ -1,8 +1,10 @@
 //! What a client that comes back gets.
 
+use std::future::ready;
+
 use super::*;
 use crate::{
-    hub::{DisconnectReason, Socket},
+    hub::{ConnectError, DisconnectReason, Socket},
     protocol::socketio::{Decoded, Encoded, Kind, Limits, Message, MsgpackParser, Packet, Parser as _, text},
 };
 
@@ -69,6 +71,75 @@ async fn it_is_in_its_rooms_and_its_handlers_know() {
     settle().await;
     client.read();
     assert_eq!(client.saw(), ["n 1", "n 4", "welcome back", "n 5"]);
+}
+
+/// In the reference, too, `socket.handshake` is that of the new connection; of the first one nothing is left there.
+#[tokio::test(start_paused = true)]
+async fn what_is_named_of_the_first_handshake_goes_with_the_session_from_node_to_node() {
+    let bus = MemoryBus::new();
+    let recovery = Recovery {
+        skip_middlewares: false,
+        handshake_keep: vec!["query.device".parse().unwrap(), "query.absent".parse().unwrap()],
+        ..Recovery::default()
+    };
+    let start = || Node::start_with(&bus, recovery.clone(), Config::default());
+    let nodes = [start(), start()];
+    let (tell, mut told) = tokio::sync::mpsc::channel(16);
+    let (expire, mut expired) = tokio::sync::mpsc::channel(16);
+    for node in &nodes {
+        let (asked, connected, expire) = (tell.clone(), tell.clone(), expire.clone());
+        let note = |who: &'static str, socket: &Socket| {
+            let kept = socket.kept_handshake();
+            let kept = kept.map(|kept| (kept.address, kept.value("query.device"), kept.values.len()));
+            (who, socket.handshake().url().to_owned(), kept)
+        };
+        node.io
+            .sockets()
+            .with(move |socket: Socket| {
+                asked.try_send(note("middleware", &socket)).unwrap();
+                ready(Ok::<(), ConnectError>(()))
+            })
+            .unwrap()
+            .on_connect(move |socket: Socket| {
+                connected.try_send(note("handler", &socket)).unwrap();
+                ready(())
+            })
+            .unwrap()
+            .on_session_expired(move |session| {
+                expire.try_send(session.handshake).unwrap();
+                async {}
+            });
+    }
+    let (first, second) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let mut client = Client {
+        from: Some((first, "/socket.io/?device=phone&secret=1")),
+        ..Client::default()
+    };
+    client.connect(&nodes[0]).await;
+    client.read();
+    let kept = Some((Some(first), Some(Value::from("phone")), 1));
+    let url = "/socket.io/?device=phone&secret=1".to_owned();
+    assert_eq!(told.try_recv().unwrap(), ("middleware", url.clone(), None), "it has no session yet");
+    assert_eq!(told.try_recv().unwrap(), ("handler", url, kept.clone()));
+    written().await;
+    client.from = Some((second, "/socket.io/?device=desk"));
+    for node in [&nodes[1], &nodes[1], &nodes[0]] {
+        client.cut();
+        written().await;
+        client.connect(node).await;
+        client.read();
+        assert!(client.recovered);
+        let url = "/socket.io/?device=desk".to_owned();
+        assert_eq!(told.try_recv().unwrap(), ("middleware", url.clone(), kept.clone()));
+        assert_eq!(told.try_recv().unwrap(), ("handler", url, kept.clone()));
+    }
+    client.cut();
+    tokio::time::sleep(WAIT + Duration::from_secs(5)).await;
+    let handshake = expired.try_recv().unwrap();
+    assert_eq!(
+        (handshake.address, handshake.value("query.device")),
+        (Some(first), Some("phone".into()))
+    );
 }
 
 #[tokio::test(start_paused = true)]
