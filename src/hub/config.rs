@@ -27,7 +27,7 @@ pub struct Config {
     /// How many namespaces may exist on this node because clients asked for them ([`Io::of_dynamic`](super::Io::of_dynamic)); further ones
     /// are refused. Default: 10 000.
     pub max_child_namespaces: usize,
-    /// Whether such a namespace is removed when its last socket has left. Default: no, as the reference.
+    /// Whether such a namespace is removed when its last socket has left, and no session waits there for its client. Default: no, as the reference.
     pub cleanup_empty_child_namespaces: bool,
     /// How packets are carried; clients must use the same one, and so must all nodes of a cluster. Default: [`JsonParser`], the stock
     /// client's; [`MsgpackParser`](super::MsgpackParser) for clients with `socket.io-msgpack-parser`.

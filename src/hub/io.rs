@@ -67,7 +67,7 @@ impl Io {
     ///
     /// A child begins with the middlewares and handlers that its parent has at that time. Names of more than 255 bytes are refused, and so
     /// are children beyond [`Config::max_child_namespaces`](super::Config::max_child_namespaces). A child stays when its sockets have left, unless
-    /// [`Config::cleanup_empty_child_namespaces`](super::Config::cleanup_empty_child_namespaces) says otherwise; what was registered on that
+    /// [`Config::cleanup_empty_child_namespaces`](super::Config::cleanup_empty_child_namespaces) says otherwise: then while sessions wait there; what was registered on that
     /// child alone goes with it.
     ///
     /// ```no_run

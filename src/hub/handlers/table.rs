@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Bound, Chain, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, Watcher};
+use crate::hub::recovery::OnExpired;
 
 /// The handlers of a namespace.
 #[derive(Debug, Default, Clone)]
@@ -10,6 +11,7 @@ pub(in crate::hub) struct Table {
     /// In the order in which they are asked.
     pub(in crate::hub) middlewares: Vec<Arc<Bound<OnMiddleware>>>,
     pub(in crate::hub) connect: Option<Arc<Bound<OnConnect>>>,
+    pub(in crate::hub) expired: Option<OnExpired>,
     pub(in crate::hub) listeners: Listeners,
 }
 

@@ -17,7 +17,7 @@ pub(in crate::hub) enum Kin {
     Child(Arc<Parent>),
 }
 
-/// How many sockets hold a namespace, from their CONNECT packet until their last handler has run.
+/// How many sockets hold a namespace, from their CONNECT packet until their last handler has run, and sessions that wait there.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Guests(AtomicUsize);
 
@@ -46,6 +46,17 @@ pub(in crate::hub) struct Guest {
 impl Guest {
     pub(in crate::hub) const fn new(hub: Weak<Hub>, namespace: Arc<Core>) -> Self {
         Self { hub, namespace }
+    }
+}
+
+/// One more guest, who comes while this one is there.
+impl Clone for Guest {
+    fn clone(&self) -> Self {
+        self.namespace.guests.enter();
+        Self {
+            hub: Weak::clone(&self.hub),
+            namespace: Arc::clone(&self.namespace),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     BroadcastOperator, Io, RegisterError, Room, Target,
     handlers::{Handler, Listeners, OnConnect, OnMiddleware, bind, registrations},
     operators::operators,
-    recovery::Expired,
+    recovery::{Expired, OnExpired},
 };
 
 /// A namespace: its handlers on this node, and its sockets on all nodes. Got by [`Io::of`].
@@ -108,9 +108,8 @@ impl Namespace {
         &self,
         handler: impl Fn(Expired) -> F + Send + Sync + 'static,
     ) -> &Self {
-        if let Some(ledger) = &self.core.ledger {
-            ledger.on_expired(handler);
-        }
+        let handler = OnExpired::new(handler);
+        drop(self.core.change_handlers(|table| table.expired.replace(handler)));
         self
     }
 

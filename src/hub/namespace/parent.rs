@@ -7,6 +7,7 @@ use crate::hub::{
     handlers::{Handler, Listeners, OnConnect, OnMiddleware, bind, registrations},
     operators::operators,
     parents::Parent,
+    recovery::{Expired, OnExpired},
 };
 
 /// The namespaces that come to be when a client asks for one: see [`Io::of_dynamic`]. What is sent goes to all of them that exist on
@@ -46,6 +47,17 @@ impl ParentNamespace {
         let middleware = bind(&self.io, middleware)?;
         self.parent.core.change_handlers(|table| table.middlewares.push(middleware));
         Ok(self)
+    }
+
+    /// Runs a handler for each session whose client has not come back in time: see
+    /// [`Namespace::on_session_expired`](crate::hub::Namespace::on_session_expired).
+    pub fn on_session_expired<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        handler: impl Fn(Expired) -> F + Send + Sync + 'static,
+    ) -> &Self {
+        let handler = OnExpired::new(handler);
+        drop(self.parent.core.change_handlers(|table| table.expired.replace(handler)));
+        self
     }
 
     fn register<T>(&self, change: impl FnOnce(&mut Listeners) -> T) {

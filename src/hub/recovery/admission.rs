@@ -96,7 +96,7 @@ pub(in crate::hub) struct Returning {
     hub: Weak<Hub>,
     namespace: Arc<namespace::Core>,
     /// Keeps the namespace while it is not known which socket there will be.
-    _guest: Option<Guest>,
+    guest: Option<Guest>,
     peer: Arc<Peer>,
     auth: Option<Box<str>>,
     pid: Pid,
@@ -136,7 +136,7 @@ impl Returning {
         Self {
             hub: Arc::downgrade(hub),
             namespace,
-            _guest: guest,
+            guest,
             peer,
             auth: auth.map(Box::from),
             pid,
@@ -194,7 +194,7 @@ impl Returning {
         };
         self.peer.add(&socket);
         restoring.seat(&socket, true);
-        enter(&socket, session, start, &*journal).await;
+        enter(&socket, session, start, &*journal, self.guest.as_ref()).await;
         true
     }
 
@@ -298,7 +298,7 @@ pub(in crate::hub) async fn connect(socket: &Arc<socket::Core>, journal: &dyn Jo
     };
     let pid = Pid::random();
     match journal.keep(&pid, &record, None, ledger.expiry()).await {
-        Ok(revision) => enter(socket, Session::new(pid, record, revision, false), place.position, journal).await,
+        Ok(revision) => enter(socket, Session::new(pid, record, revision, false), place.position, journal, None).await,
         Err(_) => {
             namespace.shared.counters.connects_unrecorded.increment();
             socket.connect(None);
@@ -307,7 +307,7 @@ pub(in crate::hub) async fn connect(socket: &Arc<socket::Core>, journal: &dyn Jo
 }
 
 /// Answers the CONNECT packet, then sends what was missed after `position`.
-async fn enter(socket: &Arc<socket::Core>, session: Session, position: u64, journal: &dyn Journal) {
+async fn enter(socket: &Arc<socket::Core>, session: Session, position: u64, journal: &dyn Journal, guest: Option<&Guest>) {
     let namespace = &socket.namespace;
     let session = Arc::new(session);
     if let Some(ledger) = &namespace.ledger {
@@ -321,6 +321,6 @@ async fn enter(socket: &Arc<socket::Core>, session: Session, position: u64, jour
         replay::catch_up(journal, socket, &session, position).await;
     } else {
         // The connection has ended meanwhile. A client that never learned its pid will not come back.
-        ledger::end(namespace, &session, session.recovered);
+        ledger::end(namespace, &session, session.recovered, guest);
     }
 }

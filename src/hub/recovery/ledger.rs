@@ -4,9 +4,8 @@ use std::{
     collections::HashMap,
     fmt,
     panic::AssertUnwindSafe,
-    pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -16,11 +15,12 @@ use futures_util::FutureExt;
 use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
-    KeptHandshake, NotKept, Pid, Recovery, Session,
+    KeptHandshake, Later, NotKept, Pid, Recovery, Session,
     session::{Errand, Fate},
 };
 use crate::hub::{
     Room, namespace,
+    namespace::Guest,
     shared::{lock, now},
 };
 
@@ -41,14 +41,23 @@ pub(in crate::hub) struct Ledger {
     pub(super) rules: Recovery,
     /// Sessions that wait for their clients, or for the deletion of their record. Each has a record, and those are bounded by who
     /// keeps them.
-    ended: Mutex<HashMap<Pid, Arc<Session>>>,
+    ended: Mutex<HashMap<Pid, Ended>>,
     /// Who reads the log for clients that come back, so many at one time.
     pub(super) reads: Semaphore,
     swept: AtomicBool,
-    expired: RwLock<Option<Arc<OnExpired>>>,
 }
 
-type OnExpired = dyn Fn(Expired) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+/// A session whose socket has ended. It keeps a namespace that clients have brought about: nobody could come back to it otherwise.
+#[derive(Debug)]
+struct Ended {
+    session: Arc<Session>,
+    /// Dropped without any lock held.
+    _guest: Option<Guest>,
+}
+
+/// Is called for each session that has expired.
+#[derive(Clone)]
+pub(in crate::hub) struct OnExpired(Arc<dyn Fn(Expired) -> Later<()> + Send + Sync>);
 
 /// A session whose client has not come back in time: see [`Namespace::on_session_expired`](crate::hub::Namespace::on_session_expired).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +81,6 @@ impl Ledger {
             ended: Mutex::default(),
             reads: Semaphore::new(rules.max_reads.max(1)),
             swept: AtomicBool::new(false),
-            expired: RwLock::default(),
             rules: rules.clone(),
         }
     }
@@ -87,16 +95,6 @@ impl Ledger {
         REFRESH
     }
 
-    /// Calls this for each session that has expired.
-    pub(in crate::hub) fn on_expired<F: Future<Output = ()> + Send + 'static>(
-        &self,
-        handler: impl Fn(Expired) -> F + Send + Sync + 'static,
-    ) {
-        let handler: Arc<OnExpired> = Arc::new(move |expired| Box::pin(handler(expired)));
-        let before = self.expired.write().unwrap_or_else(PoisonError::into_inner).replace(handler);
-        drop(before);
-    }
-
     /// How many sessions wait.
     pub(in crate::hub) fn len(&self) -> usize {
         lock(&self.ended).len()
@@ -104,33 +102,43 @@ impl Ledger {
 
     /// The session of this pid whose socket has ended here, if it may be recovered.
     pub(super) fn waiting(&self, pid: &Pid) -> Option<Arc<Session>> {
-        lock(&self.ended).get(pid).cloned()
+        lock(&self.ended).get(pid).map(|ended| Arc::clone(&ended.session))
     }
 
     pub(super) fn remove(&self, session: &Arc<Session>) {
+        let same = |known: &Ended| Arc::ptr_eq(&known.session, session);
         let mut ended = lock(&self.ended);
-        if ended.get(&session.pid).is_some_and(|known| Arc::ptr_eq(known, session)) {
-            ended.remove(&session.pid);
-        }
+        let removed = ended.get(&session.pid).is_some_and(same).then(|| ended.remove(&session.pid));
+        drop(ended);
+        drop(removed);
+    }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        lock(&self.ended).values().map(|ended| Arc::clone(&ended.session)).collect()
     }
 
     /// Lets go of everything.
     pub(in crate::hub) fn clear(&self) {
         let ended = std::mem::take(&mut *lock(&self.ended));
-        let handler = self.expired.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop((ended, handler));
+        drop(ended);
     }
 }
 
-/// The socket of a session has ended. One that may be recovered waits for its client; of another the record is deleted.
-pub(in crate::hub) fn end(namespace: &Arc<namespace::Core>, session: &Arc<Session>, recoverable: bool) {
+/// The socket of a session has ended, whose guest keeps the namespace. A session that may be recovered waits for its client; of another the
+/// record is deleted.
+pub(in crate::hub) fn end(namespace: &Arc<namespace::Core>, session: &Arc<Session>, recoverable: bool, guest: Option<&Guest>) {
     let Some(ledger) = &namespace.ledger else { return };
     let until = now() + ledger.rules.max_disconnection_duration;
     let fate = if recoverable { Fate::Waiting(until) } else { Fate::Doomed };
     if !session.decide(fate) {
         return;
     }
-    lock(&ledger.ended).insert(session.pid.clone(), Arc::clone(session));
+    let ended = Ended {
+        session: Arc::clone(session),
+        _guest: guest.cloned(),
+    };
+    let before = lock(&ledger.ended).insert(session.pid.clone(), ended);
+    drop(before);
     let (namespace, session) = (Arc::clone(namespace), Arc::clone(session));
     let shared = Arc::clone(&namespace.shared);
     shared.background(async move { write(&namespace, &session).await });
@@ -179,8 +187,7 @@ async fn write(namespace: &Arc<namespace::Core>, session: &Arc<Session>) {
 /// Writes what has changed of the sessions that have ended.
 pub(in crate::hub) async fn flush(namespace: &Arc<namespace::Core>) {
     let Some(ledger) = &namespace.ledger else { return };
-    let ended: Vec<_> = lock(&ledger.ended).values().cloned().collect();
-    for session in ended {
+    for session in ledger.sessions() {
         write(namespace, &session).await;
     }
 }
@@ -197,8 +204,7 @@ async fn run_sweeps(namespace: Weak<namespace::Core>) {
         sleep(SWEEP).await;
         let Some(namespace) = namespace.upgrade() else { return };
         let Some(ledger) = &namespace.ledger else { return };
-        let ended: Vec<_> = lock(&ledger.ended).values().cloned().collect();
-        for session in ended {
+        for session in ledger.sessions() {
             match session.begin_expiry() {
                 Some(revision) => expire(&namespace, ledger, &session, revision).await,
                 None => write(&namespace, &session).await,
@@ -220,13 +226,14 @@ async fn expire(namespace: &Arc<namespace::Core>, ledger: &Ledger, session: &Arc
         return session.end_errand(Err(NotKept::Away));
     };
     session.lose();
+    // With its last session a namespace may go, and its handlers with it.
+    let handler = namespace.handlers(|table| table.expired.clone());
     ledger.remove(session);
     if !deleted {
         return;
     }
     namespace.shared.counters.sessions_expired.increment();
-    let handler = ledger.expired.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some(handler) = handler else { return };
+    let Some(OnExpired(handler)) = handler else { return };
     let record = session.record();
     let rooms = std::iter::once(Arc::clone(&session.id)).chain(session.rooms()).collect();
     let expired = Expired {
@@ -244,6 +251,18 @@ async fn expire(namespace: &Arc<namespace::Core>, ledger: &Ledger, session: &Arc
         }
     };
     namespace.shared.spawn(work, || ());
+}
+
+impl OnExpired {
+    pub(in crate::hub) fn new<F: Future<Output = ()> + Send + 'static>(handler: impl Fn(Expired) -> F + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |expired| Box::pin(handler(expired))))
+    }
+}
+
+impl fmt::Debug for OnExpired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnExpired")
+    }
 }
 
 impl fmt::Debug for Ledger {

@@ -45,7 +45,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 pub(super) use self::{
     admission::{Restoring, Returning, comeback, connect, restore},
-    ledger::{Ledger, end, flush, schedule},
+    ledger::{Ledger, OnExpired, end, flush, schedule},
     session::Session,
 };
 pub use self::{

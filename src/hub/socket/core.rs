@@ -427,7 +427,7 @@ impl Core {
         };
         // Before the shard lets go of it: whoever looks for the session finds it at any time.
         if let Some(session) = self.session.get() {
-            recovery::end(&self.namespace, session, reason.is_recoverable());
+            recovery::end(&self.namespace, session, reason.is_recoverable(), state.guest.as_ref());
         }
         let acks = std::mem::take(&mut state.acks);
         let (member, rooms) = {

@@ -1,5 +1,6 @@
 //! Connection state recovery over the memory bus: nodes with logs, and clients that remember what the stock one remembers.
 
+mod children;
 mod outage;
 mod schedules;
 mod stories;
@@ -73,7 +74,7 @@ struct Line {
     connection: Box<dyn Connection>,
 }
 
-/// A client of the namespace `/` that remembers what the stock client remembers, over all its connections.
+/// A client of one namespace that remembers what the stock client remembers, over all its connections.
 #[derive(Default)]
 struct Client {
     line: Option<Line>,
@@ -83,6 +84,8 @@ struct Client {
     /// Whether the last CONNECT answer recovered the session.
     recovered: bool,
     connected: bool,
+    /// The namespace; empty for `/`.
+    namespace: &'static str,
     /// Its address, and the path and query with which it comes.
     from: Option<(IpAddr, &'static str)>,
     /// Events that came before the CONNECT answer: handlers see them after it.
@@ -112,7 +115,11 @@ impl Client {
         let mut auth = serde_json::Map::new();
         auth.extend(pid.map(|pid| ("pid".to_owned(), Value::from(pid))));
         auth.extend(offset.map(|offset| ("offset".to_owned(), offset)));
-        self.send(&format!("0{}", Value::from(auth)));
+        let auth = Value::from(auth);
+        match self.namespace {
+            "" => self.send(&format!("0{auth}")),
+            namespace => self.send(&format!("0{namespace},{auth}")),
+        };
         settle().await;
     }
 
@@ -149,7 +156,11 @@ impl Client {
     }
 
     fn packet(&mut self, text: &str) {
-        match text.split_at(1) {
+        let (kind, rest) = text.split_at(1);
+        let json = rest
+            .strip_prefix(self.namespace)
+            .map_or(rest, |rest| rest.strip_prefix(',').unwrap_or(rest));
+        match (kind, json) {
             ("0", json) => {
                 let answer: Value = serde_json::from_str(json).unwrap();
                 let pid = answer["pid"].as_str().map(str::to_owned);
