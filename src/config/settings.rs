@@ -175,6 +175,12 @@ settings! {
         max_events: Count = 10000;
         /// The most bytes of events that are replayed to one client.
         max_bytes: Size = "16MiB";
+        /// The most bytes of events a second that are replayed to one client.
+        replay_rate: Size = "4MiB";
+        /// The same for all clients of the node together.
+        node_replay_rate: Size = "64MiB";
+        /// How long a replay may take; a client for which it takes longer begins anew.
+        replay_timeout: Positive = "1m";
     }
 
     /// What is remembered of the request with which a session began, in namespaces with delivery = "recoverable".

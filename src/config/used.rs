@@ -181,6 +181,9 @@ fn recovery(settings: &Settings, rules: &Rules) -> Option<Recovery> {
         namespaces: Some(names),
         max_events: section.max_events.0,
         max_bytes: section.max_bytes.0,
+        replay_rate: section.replay_rate.rate(),
+        node_replay_rate: section.node_replay_rate.rate(),
+        replay_timeout: section.replay_timeout.0,
         ..Recovery::default()
     })
 }

@@ -38,6 +38,15 @@ const CHANGES: &[(&str, &str)] = &[
     ),
     ("recovery.max_events", "1\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\""),
     ("recovery.max_bytes", "1\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\""),
+    ("recovery.replay_rate", "1\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\""),
+    (
+        "recovery.node_replay_rate",
+        "1\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
+    ),
+    (
+        "recovery.replay_timeout",
+        "\"1s\"\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
+    ),
     (
         "handshake.keep",
         "[\"headers.user-agent\"]\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",

@@ -65,6 +65,8 @@ counters! {
         recoveries_refused,
         /// Events replayed to recovered sockets.
         replayed,
+        /// Replays that did not come to their end in time, and cost their clients the connection.
+        replays_given_up,
         /// Sockets connected without a session that can be recovered, because log or records were away.
         connects_unrecorded,
         /// Times a record could not be written, because the records were away; it is tried again.

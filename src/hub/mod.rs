@@ -47,6 +47,7 @@
 //! ```
 
 mod acks;
+mod bucket;
 mod client;
 mod command;
 mod config;

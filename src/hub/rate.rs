@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::bucket::Bucket;
+
 /// How much may come at once: what comes in this time if it comes evenly.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -29,11 +31,10 @@ pub(super) struct Meters {
     meters: Vec<(Arc<str>, Meter)>,
 }
 
-/// One socket's events, as the time that they are worth (a bucket of tokens, looked at from its other end).
+/// One socket's events.
 #[derive(Debug, Clone, Copy)]
 struct Meter {
-    /// When all that came will have been worth its time. A meter is at rest when this has passed.
-    paid: Instant,
+    came: Bucket,
     /// Since when more comes than may, without having come to rest.
     over: Option<Instant>,
 }
@@ -65,11 +66,11 @@ impl Meters {
         let Some((_, meter)) = self.meters.get_mut(place) else {
             return Pace::Even;
         };
-        if meter.paid <= now {
+        if meter.came.is_at_rest(now) {
             meter.over = None;
         }
-        meter.paid = meter.paid.max(now) + self.cost;
-        if meter.paid <= now + BURST {
+        let (_, paid) = meter.came.spend(self.cost, now);
+        if paid <= now + BURST {
             return Pace::Even;
         }
         let since = *meter.over.get_or_insert(now);
@@ -77,7 +78,7 @@ impl Meters {
             return Pace::Relentless;
         }
         // Then the next event is in time, or a few, if it is little time.
-        Pace::Fast(meter.paid + self.cost.max(PAUSE) - BURST)
+        Pace::Fast(paid + self.cost.max(PAUSE) - BURST)
     }
 
     /// Where the meter of a namespace stands.
@@ -85,12 +86,15 @@ impl Meters {
         if let Some(place) = self.meters.iter().position(|(name, _)| **name == *namespace) {
             return place;
         }
-        self.meters.retain(|(_, meter)| meter.paid > now);
+        self.meters.retain(|(_, meter)| !meter.came.is_at_rest(now));
         let full = self.meters.len() >= self.most;
         match self.meters.last_mut() {
             // Only who joins and leaves ever other namespaces comes here, and wins nothing by it.
             Some((name, _)) if full => *name = namespace.into(),
-            _ => self.meters.push((namespace.into(), Meter { paid: now, over: None })),
+            _ => {
+                let came = Bucket::new(now);
+                self.meters.push((namespace.into(), Meter { came, over: None }));
+            }
         }
         self.meters.len() - 1
     }

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    num::NonZeroU64,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -14,7 +15,11 @@ use bytes::Bytes;
 use tokio::runtime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Config, Counters, handlers::States, recovery::Journal};
+use super::{
+    Config, Counters,
+    handlers::States,
+    recovery::{Journal, Pace},
+};
 use crate::{
     engine::{Outgoing, gather},
     protocol::socketio::{Encoded, Packet, Unencodable},
@@ -31,6 +36,8 @@ pub(super) struct Shared {
     cancelled: CancellationToken,
     /// Who keeps logs and records, if sessions can be recovered.
     journal: OnceLock<Weak<dyn Journal>>,
+    /// What is replayed to clients that have come back, of all namespaces.
+    pub(super) replays: Mutex<Pace>,
     /// Tasks that no handler waits in: they write records. They end with the hub.
     background: TaskTracker,
     stopped: CancellationToken,
@@ -41,8 +48,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: Config) -> Self {
+        let rate = config
+            .connection_state_recovery
+            .as_ref()
+            .map_or(NonZeroU64::MAX, |rules| rules.node_replay_rate);
         let shared = Self {
             config,
+            replays: Mutex::new(Pace::new(rate, now())),
             counters: Counters::default(),
             states: States::default(),
             tasks: TaskTracker::new(),

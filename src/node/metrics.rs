@@ -300,6 +300,11 @@ const COUNTERS: &[Metric] = &[
         l.hub.counters().replayed.get()
     }),
     metric(
+        "fanfare_replays_given_up_total",
+        "Replays that did not come to their end in time and cost their clients the connection",
+        |l| l.hub.counters().replays_given_up.get(),
+    ),
+    metric(
         "fanfare_connects_unrecorded_total",
         "Sockets connected without a session because the log or the records were away",
         |l| l.hub.counters().connects_unrecorded.get(),

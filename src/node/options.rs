@@ -324,7 +324,17 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
         body_timeout,
         ..
     } = config;
-    for (option, time) in [
+    let recovery = hub.connection_state_recovery.as_ref();
+    let of_recovery = recovery.map(|recovery| {
+        [
+            (
+                "connection_state_recovery.max_disconnection_duration",
+                recovery.max_disconnection_duration,
+            ),
+            ("connection_state_recovery.replay_timeout", recovery.replay_timeout),
+        ]
+    });
+    let times = [
         ("ping_interval", engine.ping_interval),
         ("ping_timeout", engine.ping_timeout),
         ("upgrade_timeout", engine.upgrade_timeout),
@@ -339,7 +349,8 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
         ("request_timeout", hub.request_timeout),
         ("stall_timeout", hub.stall_timeout),
         ("attachment_timeout", hub.attachment_timeout),
-    ] {
+    ];
+    for (option, time) in times.into_iter().chain(of_recovery.into_iter().flatten()) {
         ensure(
             !time.is_zero() && time <= LONGEST,
             option,
@@ -365,16 +376,6 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
         ("queue_bytes", hub.queue_bytes),
     ] {
         ensure(count > 0, option, count, "a number above zero")?;
-    }
-    if let Some(recovery) = &hub.connection_state_recovery {
-        let time = recovery.max_disconnection_duration;
-        let option = "connection_state_recovery.max_disconnection_duration";
-        ensure(
-            !time.is_zero() && time <= LONGEST,
-            option,
-            time,
-            "a time above zero, at most a year",
-        )?;
     }
     let transports = &engine.transports;
     let once = transports

@@ -1,6 +1,9 @@
 //! Forms of amounts: times, sizes and counts.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 use super::{Form, Found};
 
@@ -38,6 +41,13 @@ impl Form for Positive {
 /// A number of bytes above zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::config) struct Size(pub(in crate::config) usize);
+
+impl Size {
+    /// As bytes a second.
+    pub(in crate::config) fn rate(self) -> NonZeroU64 {
+        NonZeroU64::new(self.0 as u64).unwrap_or(NonZeroU64::MIN)
+    }
+}
 
 impl Form for Size {
     const EXPECTED: &'static str = "a size above zero such as 1000000, \"64KiB\", \"1MB\" (1000000) or \"1MiB\" (1048576), at most 4GiB";

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use super::{
     Claim, Journal, KeptHandshake, Ledger, NotKept, Offset, Pid, Record, Session, Stays, ledger, replay, session::Fate, start_of_replay,
@@ -166,7 +167,8 @@ impl Returning {
         let (Some(ledger), Some(journal)) = (&self.namespace.ledger, self.namespace.shared.journal()) else {
             return false;
         };
-        let Some((record, _, start)) = self.find(ledger, &*journal).await else {
+        let finding = timeout(ledger.rules.replay_timeout, self.find(ledger, &*journal));
+        let Ok(Some((record, _, start))) = finding.await else {
             return false;
         };
         let Some(socket) = self.socket(Arc::clone(&record.id)) else {

@@ -28,6 +28,7 @@
 //! | `journal` | the seam to the layer that keeps log and records |
 //! | `session` | what outlives the connection of a socket |
 //! | `admission` | from CONNECT to a connected socket, new or recovered |
+//! | `pace` | how fast is replayed, a plain value |
 //! | `replay` | what was missed, up to the moment when the socket is live |
 //! | `ledger` | the sessions of a namespace whose connections have ended, and their records |
 
@@ -36,16 +37,18 @@ mod journal;
 mod kept;
 mod ledger;
 mod offset;
+mod pace;
 mod record;
 mod replay;
 mod session;
 mod stays;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU64, time::Duration};
 
 pub(super) use self::{
     admission::{Restoring, Returning, comeback, connect, restore},
     ledger::{Ledger, OnExpired, end, flush, schedule},
+    pace::Pace,
     session::Session,
 };
 pub use self::{
@@ -73,9 +76,21 @@ pub struct Recovery {
     pub max_events: usize,
     /// The most bytes of events that are replayed to one client. Default: 16 MiB.
     pub max_bytes: usize,
+    /// The most bytes of events a second that are replayed to one client, after a tenth of a second's worth at once. What comes
+    /// meanwhile follows behind. Default: 4 MiB.
+    pub replay_rate: NonZeroU64,
+    /// The same for all clients of the node together. Default: 64 MiB.
+    pub node_replay_rate: NonZeroU64,
+    /// How long a replay may take, and before that the look at what was missed. A client for which it takes longer, because it reads more
+    /// slowly than events come or because there are too many like it, is cut off, and gets a new session when it comes back; one that
+    /// has missed more than it can get in this time, at once. Default: 60 s.
+    pub replay_timeout: Duration,
     /// For how many clients of one namespace this node reads the log at one time; others wait. Default: 64.
     pub max_reads: usize,
 }
+
+const REPLAY_RATE: NonZeroU64 = NonZeroU64::new(4 << 20).unwrap();
+const NODE_REPLAY_RATE: NonZeroU64 = NonZeroU64::new(64 << 20).unwrap();
 
 impl Default for Recovery {
     fn default() -> Self {
@@ -86,12 +101,21 @@ impl Default for Recovery {
             namespaces: None,
             max_events: 10_000,
             max_bytes: 16 << 20,
+            replay_rate: REPLAY_RATE,
+            node_replay_rate: NODE_REPLAY_RATE,
+            replay_timeout: Duration::from_secs(60),
             max_reads: 64,
         }
     }
 }
 
 impl Recovery {
+    /// The most bytes of events that can be replayed to one client.
+    fn most_bytes(&self) -> u64 {
+        let timely = u128::from(self.replay_rate.get()) * self.replay_timeout.as_millis() / 1000;
+        u64::try_from(timely).unwrap_or(u64::MAX).min(self.max_bytes as u64)
+    }
+
     /// Whether the delivery of this namespace is recoverable.
     #[must_use]
     pub fn covers(&self, namespace: &str) -> bool {

@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until, timeout};
 
-use super::{Journal, Offset, Page, Record, Recovery, Refusal, Session, Unread};
+use super::{Journal, Ledger, Offset, Pace, Page, Record, Recovery, Refusal, Session, Unread};
 use crate::{
     engine::Pushed,
-    hub::{Command, namespace, shared::lock, socket},
+    hub::{
+        Command, namespace,
+        shared::{lock, now},
+        socket,
+    },
 };
 
 /// Bytes of entries that are read at once.
@@ -21,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks through what a session has missed after `start`, so that a client is told at once when it is too much.
 pub(super) async fn survey(journal: &dyn Journal, rules: &Recovery, record: &Record, start: u64, end: Offset) -> Result<(), Refusal> {
+    let most_bytes = rules.most_bytes();
     let (mut events, mut bytes, mut position) = (0, 0, start);
     while position < end.position {
         let page = journal.read(&record.namespace, position, PAGE_BYTES).await;
@@ -34,10 +39,10 @@ pub(super) async fn survey(journal: &dyn Journal, rules: &Recovery, record: &Rec
                 && record.stays.hears(&target, position)
             {
                 events += 1;
-                bytes += payload.size();
+                bytes += payload.size() as u64;
             }
         }
-        if events > rules.max_events || bytes > rules.max_bytes {
+        if events > rules.max_events || bytes > most_bytes {
             return Err(Refusal::TooMuch);
         }
         tokio::task::yield_now().await;
@@ -46,9 +51,20 @@ pub(super) async fn survey(journal: &dyn Journal, rules: &Recovery, record: &Rec
 }
 
 /// Pushes to a socket what it has missed after `position`, until it has come as far as its shard; from then on it is live. What cannot be
-/// read any more costs it its connection: a part is never all that it gets.
-pub(super) async fn catch_up(journal: &dyn Journal, socket: &Arc<socket::Core>, session: &Arc<Session>, mut position: u64) {
+/// read any more, or not be sent in time, costs it its connection: a part is never all that it gets.
+pub(super) async fn catch_up(journal: &dyn Journal, socket: &Arc<socket::Core>, session: &Arc<Session>, position: u64) {
     let namespace = &socket.namespace;
+    let Some(ledger) = &namespace.ledger else { return };
+    let replaying = replay(journal, ledger, socket, session, position);
+    if timeout(ledger.rules.replay_timeout, replaying).await.is_err() {
+        namespace.shared.counters.replays_given_up.increment();
+        namespace.cut(session);
+    }
+}
+
+async fn replay(journal: &dyn Journal, ledger: &Ledger, socket: &Arc<socket::Core>, session: &Arc<Session>, mut position: u64) {
+    let namespace = &socket.namespace;
+    let mut pace = Pace::new(ledger.rules.replay_rate, now());
     loop {
         let reached = {
             let shard = lock(namespace.shard(&session.id));
@@ -59,7 +75,6 @@ pub(super) async fn catch_up(journal: &dyn Journal, socket: &Arc<socket::Core>, 
             shard.place
         };
         let read = {
-            let Some(ledger) = &namespace.ledger else { return };
             // Who waits for a slow client keeps nobody else from reading.
             let _turn = ledger.reads.acquire().await;
             journal.read(&namespace.name, position, PAGE_BYTES).await
@@ -73,7 +88,7 @@ pub(super) async fn catch_up(journal: &dyn Journal, socket: &Arc<socket::Core>, 
             }
             _ => return namespace.cut(session),
         };
-        match push(socket, session, page, reached).await {
+        match push(socket, session, page, reached, &mut pace).await {
             Some(pushed) => position = pushed,
             // The connection has ended; the session goes on without it.
             None => return,
@@ -82,8 +97,8 @@ pub(super) async fn catch_up(journal: &dyn Journal, socket: &Arc<socket::Core>, 
     }
 }
 
-/// Pushes a page, as fast as the client takes it; gives the position that was reached, or nothing if the connection has ended.
-async fn push(socket: &Arc<socket::Core>, session: &Session, page: Page, reached: Offset) -> Option<u64> {
+/// Pushes a page, as fast as the client takes it and may get it; gives the position that was reached, or nothing if the connection has ended.
+async fn push(socket: &Arc<socket::Core>, session: &Session, page: Page, reached: Offset, pace: &mut Pace) -> Option<u64> {
     let namespace: &namespace::Core = &socket.namespace;
     let mut position = None;
     for entry in page.entries {
@@ -94,6 +109,11 @@ async fn push(socket: &Arc<socket::Core>, session: &Session, page: Page, reached
         if let Some(Command::Emit { target, payload, flags }) = entry.command
             && session.hears(&target, entry.position)
         {
+            let (bytes, now) = (payload.size(), now());
+            let due = pace.take(bytes, now).max(lock(&namespace.shared.replays).take(bytes, now));
+            if due > now {
+                sleep_until(due.into()).await;
+            }
             while socket.peer.handle.waiting() > AHEAD_BYTES {
                 sleep(PAUSE).await;
             }

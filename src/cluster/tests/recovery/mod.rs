@@ -2,6 +2,7 @@
 
 mod children;
 mod outage;
+mod pace;
 mod schedules;
 mod stories;
 mod takeover;
