@@ -97,4 +97,4 @@ pub use remote::RemoteSocket;
 pub use replies::{Missing, Replies};
 pub use socket::{Socket, SocketOperator};
 
-pub use crate::protocol::socketio::{JsonParser, MsgpackParser, Parser, RESERVED_EVENTS};
+pub use crate::protocol::socketio::{Date, JsonParser, MsgpackParser, Parser, RESERVED_EVENTS};

@@ -9,7 +9,7 @@ use super::{
     BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, NotDispatched, Query, RemoteSocket, Replies, Reply, Room,
     Scope, Target, parents::Parent, shared::now,
 };
-use crate::protocol::socketio::Payload;
+use crate::protocol::socketio::{Encoding, Payload};
 
 /// Some sockets of a namespace, chosen by operators, and what to do to them. Each operator gives a new one; nothing happens before the
 /// last word, and what has been chosen may be kept, cloned and used again.
@@ -27,6 +27,7 @@ pub struct BroadcastOperator {
     target: Target,
     scope: Scope,
     flags: EmitFlags,
+    encoding: Encoding,
     timeouts: Timeouts,
     /// Stands for the namespaces of a parent, in the place of the target's.
     family: Option<Arc<Parent>>,
@@ -47,6 +48,7 @@ impl BroadcastOperator {
             target,
             scope: Scope::Cluster,
             flags: EmitFlags::default(),
+            encoding: config.parser.encoding(),
             timeouts: Timeouts {
                 acks: config.ack_timeout,
                 requests: config.request_timeout,
@@ -141,7 +143,8 @@ impl BroadcastOperator {
     /// # Errors
     /// [`EmitError`].
     pub fn emit<T: Serialize + ?Sized>(self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.emit_payload(Payload::event(event, args)?)
+        let payload = self.encoding.event(event, args)?;
+        self.emit_payload(payload)
     }
 
     /// Sends an event that is encoded already, for example [`Raw::payload`](super::Raw::payload).
@@ -171,7 +174,7 @@ impl BroadcastOperator {
         event: &str,
         args: &T,
     ) -> Result<impl Future<Output = Result<(), EmitError>> + Send + use<T>, EmitError> {
-        let payload = Payload::event(event, args)?;
+        let payload = self.encoding.event(event, args)?;
         let flags = self.flags;
         let mut logged = Vec::new();
         for target in self.targets() {
@@ -202,12 +205,13 @@ impl BroadcastOperator {
             target,
             scope,
             flags,
+            encoding,
             timeouts,
             family,
         } = self;
         let namespaces = family.map_or_else(|| vec![Arc::clone(&target.namespace)], |family| family.children());
         let deadline = now() + timeouts.acks;
-        let replies = Payload::event(event, args).map_err(EmitError::from).map(|payload| {
+        let replies = encoding.event(event, args).map_err(EmitError::from).map(|payload| {
             let asked = namespaces.into_iter().map(|namespace| {
                 let (target, payload) = (
                     Target {

@@ -99,7 +99,7 @@ impl Ack {
     /// [`EmitError`]: the answer cannot be encoded.
     pub fn send<T: Serialize + ?Sized>(self, args: &T) -> Result<(), EmitError> {
         if self.is_wanted() {
-            let payload = Payload::ack(args)?;
+            let payload = self.socket.encoding().ack(args)?;
             self.send_payload(&payload);
         }
         Ok(())

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{Handshake, Transport},
-    protocol::socketio::{EncodeError, Payload},
+    protocol::socketio::{EncodeError, Encoding, Payload},
 };
 
 /// One client in one namespace. Cheap to clone; kept beyond the client's disconnect it does nothing.
@@ -160,7 +160,7 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: the name is reserved, or the arguments cannot be encoded.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.emit_payload(&Payload::event(event, args)?)
+        self.emit_payload(&self.encoding().event(event, args)?)
     }
 
     /// Sends an event that is encoded already.
@@ -348,6 +348,11 @@ impl Socket {
     /// Counts a panic of something that the application has registered.
     pub(super) fn panicked(&self, what: &str) {
         self.core.panicked(what);
+    }
+
+    /// How values become payloads.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.core.shared().config.parser.encoding()
     }
 
     const fn operator(&self) -> SocketOperator<'_> {

@@ -5,10 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Socket;
-use crate::{
-    hub::{AckRequest, BroadcastOperator, EmitError, EmitFlags, Rooms},
-    protocol::socketio::Payload,
-};
+use crate::hub::{AckRequest, BroadcastOperator, EmitError, EmitFlags, Rooms};
 
 /// A socket with flags for what is emitted through it: see [`Socket::volatile`], [`Socket::compress`], [`Socket::timeout`].
 ///
@@ -64,7 +61,7 @@ impl<'a> SocketOperator<'a> {
     /// # Errors
     /// As [`Socket::emit`].
     pub fn emit<T: Serialize + ?Sized>(self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.socket.emit_flagged(&Payload::event(event, args)?, self.flags)
+        self.socket.emit_flagged(&self.socket.encoding().event(event, args)?, self.flags)
     }
 
     /// Sends the event `message`.
@@ -77,7 +74,8 @@ impl<'a> SocketOperator<'a> {
 
     /// Sends an event and asks for an answer: see [`Socket::emit_with_ack`].
     pub fn emit_with_ack<A>(self, event: &str, args: &(impl Serialize + ?Sized)) -> AckRequest<A> {
-        let request = AckRequest::new(&self.socket.core, Payload::event(event, args).map_err(EmitError::from), self.flags);
+        let payload = self.socket.encoding().event(event, args).map_err(EmitError::from);
+        let request = AckRequest::new(&self.socket.core, payload, self.flags);
         match self.timeout {
             Some(timeout) => request.timeout(timeout),
             None => request,

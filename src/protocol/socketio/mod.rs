@@ -18,4 +18,4 @@ pub use msgpack::MsgpackParser;
 pub use packet::{DecodeError, Kind, Limits, Packet, RESERVED_EVENTS, is_reserved};
 pub use parser::{Decoded, Encoded, Message, Parser, Pending, Unencodable};
 pub use text::event_name;
-pub use value::{ArgumentError, Arguments, Attachments, EncodeError, Payload};
+pub use value::{ArgumentError, Arguments, Attachments, Date, EncodeError, Encoding, NotADate, Payload};

@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt::Debug};
 
 use bytes::Bytes;
 
-use super::{Assembled, DecodeError, Limits, Packet};
+use super::{Assembled, DecodeError, Encoding, Limits, Packet};
 
 /// How packets are carried by messages of Engine.IO. One value serves all connections.
 ///
@@ -70,6 +70,12 @@ pub trait Parser: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`DecodeError`]: the connection is closed, as the reference does.
     fn decode<'a>(&self, message: Message<'a>, limits: &Limits) -> Result<Decoded<'a>, DecodeError>;
+
+    /// What the server's own values become before they are handed to [`Parser::encode`]: of what JSON lacks only bytes are attachments,
+    /// unless this says that more can be carried. Always the same.
+    fn encoding(&self) -> Encoding {
+        Encoding::Json
+    }
 }
 
 /// What is pushed to a client for one packet, as one unit.

@@ -11,7 +11,7 @@
 //! | bin | `Buffer` | `{"_placeholder":true,"num":0}` | bytes |
 //! | ext 8, 16, 32 of type 0 | `ArrayBuffer` and the typed arrays | `{"_placeholder":true,"num":0,"ext":0}` | bytes |
 //! | fixext 1 of type 0 | `undefined` | `{"_placeholder":true,"num":0,"msgpack":17}` | `None`, `()`; as a member of a map: missing |
-//! | fixext 8 of type 0 | `Date` | the same | an integer: milliseconds since 1970; else text as of `toISOString` |
+//! | fixext 8 of type 0 | `Date` | the same | [`Date`](super::Date); an integer: milliseconds since 1970; else text as of `toISOString` |
 //! | NaN, infinities | the same | the same | `f64` |
 //! | other extensions | `[type, Buffer]` | the same | bytes, without the type |
 //! | bin and ext beyond [`Limits::max_attachments`] | as above | the same | bytes |
@@ -26,6 +26,8 @@
 //! Event names are checked as by the default parser. A key of a map is text or an integer, text is UTF-8, `__proto__` is no key, and no map
 //! with attachments beside it says that it is a placeholder.
 
+#[cfg(test)]
+mod date_tests;
 mod from_json;
 #[cfg(test)]
 mod golden;
@@ -39,7 +41,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Assembled, Attachments, DecodeError, Decoded, Encoded, Kind, Limits, Message, Packet, Parser, RESERVED_EVENTS, Unencodable};
+use super::{
+    Assembled, Attachments, DecodeError, Decoded, Encoded, Encoding, Kind, Limits, Message, Packet, Parser, RESERVED_EVENTS, Unencodable,
+};
 use from_json::Writer;
 use reader::{Reader, Token};
 
@@ -74,6 +78,10 @@ impl Parser for MsgpackParser {
             Message::Text(_) => Err(DecodeError::UnexpectedText),
             Message::Binary(message) => decode(&message, limits).map(Decoded::Packet),
         }
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Msgpack
     }
 }
 

@@ -12,7 +12,7 @@ const LIMITS: Limits = Limits {
     max_bytes: 1_000_000,
 };
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(super) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<_> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let pairs = digits
         .chunks(2)
@@ -21,7 +21,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 /// The event `e` with one argument, given in msgpack.
-fn event(argument: &[u8]) -> Vec<u8> {
+pub(super) fn event(argument: &[u8]) -> Vec<u8> {
     [&bytes("83 a474797065 02 a464617461 92 a165"), argument, &bytes("a36e7370 a12f")].concat()
 }
 
@@ -36,7 +36,7 @@ fn take_within(message: impl Into<Bytes>, limits: &Limits) -> Result<Assembled<'
     }
 }
 
-fn payload(message: impl Into<Bytes>) -> Payload {
+pub(super) fn payload(message: impl Into<Bytes>) -> Payload {
     take(message).unwrap().into_payload()
 }
 
@@ -47,7 +47,7 @@ fn give(packet: &Packet<'_>, attachments: &[Bytes]) -> Vec<u8> {
     }
 }
 
-fn give_event(payload: &Payload) -> Vec<u8> {
+pub(super) fn give_event(payload: &Payload) -> Vec<u8> {
     let packet = Packet {
         attachments: payload.attachments().len(),
         ..Packet::new(Kind::Event, "/", Some(payload.json()))

@@ -1,18 +1,16 @@
 //! From serde values to JSON and attachments.
 
-use std::{
-    fmt::{self, Display},
-    io,
-};
+use std::fmt::{self, Display};
 
-use bytes::Bytes;
 use serde::{
     Serialize, Serializer,
     ser::{self, Impossible},
 };
-use serde_json::ser::Formatter;
 
-use super::{Attachments, Payload};
+use super::{
+    Attachments, Payload,
+    detach::{Aside, Detach},
+};
 use crate::protocol::socketio::{
     Unencodable, is_reserved,
     json::{self, Flaw, Rules},
@@ -36,9 +34,80 @@ pub enum EncodeError {
     Parser(#[from] Unencodable),
 }
 
-/// An event: `["name",…]`.
-pub(super) fn event<T: Serialize + ?Sized>(name: &str, args: &T) -> Result<Payload, EncodeError> {
-    finish(begin(name)?, args)
+/// How values become payloads: what the [parser](crate::protocol::socketio::Parser::encoding) can carry that JSON lacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Nothing: a [`Date`](super::Date) is text.
+    #[default]
+    Json,
+    /// What msgpack has: a [`Date`](super::Date) stays one.
+    Msgpack,
+}
+
+impl Encoding {
+    /// An event with its arguments: `["name",…]`.
+    ///
+    /// # Errors
+    /// [`EncodeError`]: the name is reserved, or a value has no JSON form (e.g. a map whose keys are lists).
+    pub fn event<T: Serialize + ?Sized>(self, name: &str, args: &T) -> Result<Payload, EncodeError> {
+        self.finish(begin(name)?, args)
+    }
+
+    /// The arguments of an acknowledgement: `[…]`.
+    ///
+    /// # Errors
+    /// [`EncodeError`]: a value has no JSON form.
+    pub fn ack<T: Serialize + ?Sized>(self, args: &T) -> Result<Payload, EncodeError> {
+        self.finish(vec![b'['], args)
+    }
+
+    /// An event with another value in the place of its `index`th argument (0 is the one after the name); those that are missing before it
+    /// are null. An attachment that was named there stays, and nothing names it.
+    ///
+    /// # Errors
+    /// [`EncodeError`]: the value has no JSON form.
+    pub fn with_arg<T: Serialize + ?Sized>(self, event: &Payload, index: usize, value: &T) -> Result<Payload, EncodeError> {
+        let mut elements = event.arguments().iter();
+        let mut json = vec![b'['];
+        for _ in 0..=index {
+            json.extend_from_slice(elements.next().unwrap_or("null").as_bytes());
+            json.push(b',');
+        }
+        // The argument that goes.
+        elements.next();
+        let aside = Aside::new(self, event.attachments().into());
+        aside.write(&mut json, value)?;
+        for element in elements {
+            json.push(b',');
+            json.extend_from_slice(element.as_bytes());
+        }
+        json.push(b']');
+        aside.close(json)
+    }
+
+    /// Appends the arguments to an array that has begun, and ends it.
+    fn finish<T: Serialize + ?Sized>(self, mut json: Vec<u8>, args: &T) -> Result<Payload, EncodeError> {
+        let named = json.len() > 1;
+        let spread = Spread::of(args);
+        let bracket = json.len();
+        match spread {
+            Spread::None => {}
+            // The tuple's text is an array: its bracket becomes the comma behind the name, or takes the place of the one that stands there.
+            Spread::Elements if !named => json.clear(),
+            Spread::One if named => json.push(b','),
+            Spread::Elements | Spread::One => {}
+        }
+        let aside = Aside::new(self, Attachments::new());
+        if spread != Spread::None {
+            aside.write(&mut json, args)?;
+        }
+        match (spread, json.get_mut(bracket)) {
+            (Spread::Elements, Some(bracket)) if named => *bracket = b',',
+            (Spread::Elements, _) => {}
+            (Spread::None | Spread::One, _) => json.push(b']'),
+        }
+        aside.close(json)
+    }
 }
 
 /// An event whose arguments have been encoded before.
@@ -52,11 +121,6 @@ pub(super) fn raw_event(name: &str, elements: &str, attachments: Attachments) ->
     Ok(Payload::new(utf8(json)?, attachments))
 }
 
-/// An acknowledgement: `[…]`.
-pub(super) fn ack<T: Serialize + ?Sized>(args: &T) -> Result<Payload, EncodeError> {
-    finish(vec![b'['], args)
-}
-
 /// The array of an event, up to its name.
 fn begin(name: &str) -> Result<Vec<u8>, EncodeError> {
     if is_reserved(name) {
@@ -67,58 +131,31 @@ fn begin(name: &str) -> Result<Vec<u8>, EncodeError> {
     Ok(json)
 }
 
-/// Appends the arguments to an array that has begun, and ends it.
-fn finish<T: Serialize + ?Sized>(mut json: Vec<u8>, args: &T) -> Result<Payload, EncodeError> {
-    let mut attachments = Attachments::new();
-    let named = json.len() > 1;
-    let spread = Spread::of(args);
-    let bracket = json.len();
-    match spread {
-        Spread::None => {}
-        // The tuple's text is an array: its bracket becomes the comma behind the name, or takes the place of the one that stands there.
-        Spread::Elements if !named => json.clear(),
-        Spread::One if named => json.push(b','),
-        Spread::Elements | Spread::One => {}
+impl Aside {
+    /// Writes a value.
+    fn write<T: Serialize + ?Sized>(&self, json: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+        let mut writer = serde_json::Serializer::new(json);
+        value.serialize(Detach::new(&mut writer, self)).map_err(EncodeError::Json)
     }
-    if spread != Spread::None {
-        let detach = Detach {
-            attachments: &mut attachments,
+
+    /// The payload of what has been written.
+    fn close(self, json: Vec<u8>) -> Result<Payload, EncodeError> {
+        let attachments = self.into_attachments();
+        let json = utf8(json)?;
+        let rules = Rules {
+            depth: usize::MAX,
+            attachments: Some(attachments.len()),
         };
-        args.serialize(&mut serde_json::Serializer::with_formatter(&mut json, detach))
-            .map_err(EncodeError::Json)?;
+        if !attachments.is_empty() && json::check(&json, rules) == Err(Flaw::Placeholder) {
+            return Err(EncodeError::Placeholder);
+        }
+        Ok(Payload::new(json, attachments))
     }
-    match (spread, json.get_mut(bracket)) {
-        (Spread::Elements, Some(bracket)) if named => *bracket = b',',
-        (Spread::Elements, _) => {}
-        (Spread::None | Spread::One, _) => json.push(b']'),
-    }
-    let json = utf8(json)?;
-    let rules = Rules {
-        depth: usize::MAX,
-        attachments: Some(attachments.len()),
-    };
-    if !attachments.is_empty() && json::check(&json, rules) == Err(Flaw::Placeholder) {
-        return Err(EncodeError::Placeholder);
-    }
-    Ok(Payload::new(json, attachments))
 }
 
 /// The text of what a JSON serializer wrote; that it is UTF-8 cannot be seen from its type.
 fn utf8(json: Vec<u8>) -> Result<String, EncodeError> {
     String::from_utf8(json).map_err(|_| EncodeError::Json(ser::Error::custom("not UTF-8")))
-}
-
-/// Compact JSON, but bytes are put aside and a placeholder is written in their place.
-struct Detach<'a> {
-    attachments: &'a mut Attachments,
-}
-
-impl Formatter for Detach<'_> {
-    fn write_byte_array<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
-        write!(writer, r#"{{"_placeholder":true,"num":{}}}"#, self.attachments.len())?;
-        self.attachments.push(Bytes::copy_from_slice(value));
-        Ok(())
-    }
 }
 
 /// How many arguments a value is: found out by looking at the first thing it says to a serializer.

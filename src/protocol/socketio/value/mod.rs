@@ -20,6 +20,10 @@
 //! Placeholders may name an attachment twice, but of what they name no more bytes are copied than all attachments have: the rest is an
 //! error.
 //!
+//! # Dates
+//! A [`Date`] is text (RFC 3339, as `toISOString` writes it) where the parser carries JSON, as `JSON.stringify` makes of a JavaScript
+//! `Date`, and a JavaScript `Date` where it carries msgpack. It can be read from either.
+//!
 //! A client with the msgpack parser can send what JSON lacks. `undefined` is read as a null, and as a member of an object it is missing;
 //! a `Date` is read as an integer (milliseconds since 1970) where the type asks for a number, and as text (RFC 3339, as `toISOString`
 //! writes it) elsewhere; typed arrays are bytes.
@@ -27,6 +31,7 @@
 mod attached;
 mod date;
 mod decode;
+mod detach;
 mod encode;
 #[cfg(test)]
 mod tests;
@@ -40,8 +45,9 @@ use smallvec::SmallVec;
 use super::{json, text};
 
 pub(super) use date::date_text;
+pub use date::{Date, NotADate};
 pub use decode::{ArgumentError, Arguments};
-pub use encode::EncodeError;
+pub use encode::{EncodeError, Encoding};
 
 /// The attachments of one packet, in the order of their numbers.
 pub type Attachments = SmallVec<[Bytes; 1]>;
@@ -60,20 +66,20 @@ pub struct Payload {
 pub struct NotUtf8;
 
 impl Payload {
-    /// An event with its arguments: `["name",…]`.
+    /// An event with its arguments, `["name",…]`, in a form for every parser: see [`Encoding::event`].
     ///
     /// # Errors
     /// [`EncodeError`]: the name is reserved, or a value has no JSON form (e.g. a map whose keys are lists).
     pub fn event<T: Serialize + ?Sized>(name: &str, args: &T) -> Result<Self, EncodeError> {
-        encode::event(name, args)
+        Encoding::Json.event(name, args)
     }
 
-    /// The arguments of an acknowledgement: `[…]`.
+    /// The arguments of an acknowledgement, `[…]`, in a form for every parser.
     ///
     /// # Errors
     /// [`EncodeError`]: a value has no JSON form.
     pub fn ack<T: Serialize + ?Sized>(args: &T) -> Result<Self, EncodeError> {
-        encode::ack(args)
+        Encoding::Json.ack(args)
     }
 
     pub(super) fn new(json: String, attachments: Attachments) -> Self {
@@ -134,6 +140,15 @@ impl Payload {
         longer.push_str(&serde_json::Value::from(last).to_string());
         longer.push(']');
         Self::new(longer, self.attachments.clone())
+    }
+
+    /// The same event under another name.
+    ///
+    /// # Errors
+    /// [`EncodeError::Reserved`].
+    pub fn renamed(&self, name: &str) -> Result<Self, EncodeError> {
+        self.as_event()
+            .map_or_else(|| Encoding::Json.event(name, &()), |(_, arguments)| arguments.to_event(name))
     }
 
     /// The name of an event, and its arguments. `None` where the payload is not that of an event.

@@ -258,3 +258,28 @@ fn arguments_are_forwarded_as_they_stand() {
     assert!(last.split_first().is_none());
     assert_eq!(last.to_event("e").unwrap().json(), "[\"e\"]");
 }
+
+#[test]
+fn an_argument_is_replaced_and_the_others_stay_as_they_are() {
+    let event = Encoding::Json.event("e", &(Bytes::from_static(b"a"), 1.5, "x")).unwrap();
+    let changed = Encoding::Json.with_arg(&event, 1, &(Bytes::from_static(b"b"), 2)).unwrap();
+    assert_eq!(
+        changed.json(),
+        r#"["e",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1},2],"x"]"#
+    );
+    assert_eq!(
+        changed.args::<(Bytes, (Bytes, u8), String)>(),
+        Ok((Bytes::from_static(b"a"), (Bytes::from_static(b"b"), 2), "x".into()))
+    );
+    let dated = Encoding::Msgpack.with_arg(&changed, 0, &Date::from_millis(7)).unwrap();
+    assert_eq!(dated.arg::<i64>(0), Ok(7));
+    assert_eq!(dated.arg::<(Bytes, u8)>(1), Ok((Bytes::from_static(b"b"), 2)));
+    let longer = Encoding::Json.with_arg(&Payload::event("e", &1).unwrap(), 3, "end").unwrap();
+    assert_eq!(longer.json(), r#"["e",1,null,null,"end"]"#);
+    assert!(matches!(
+        Encoding::Json.with_arg(&event, 1, &json!({"_placeholder": true, "num": 9})),
+        Err(EncodeError::Placeholder)
+    ));
+    assert_eq!(longer.renamed("f").unwrap().json(), r#"["f",1,null,null,"end"]"#);
+    assert!(matches!(longer.renamed("connect"), Err(EncodeError::Reserved(_))));
+}
