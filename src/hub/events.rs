@@ -1,44 +1,66 @@
 //! What a socket's handlers are called for: one event on its way to its handler, and one handler.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+};
 
 use futures_util::FutureExt;
 
 use super::{
     EventError, Socket,
-    handlers::{Bound, Call, Failure, Listener, OnError},
+    handlers::{Answer, Bound, Call, Draft, Failure, Found, Listener, OnError},
     lane::Event,
+    shared::lock,
     socket,
 };
 use crate::protocol::socketio::Payload;
 
 /// Handles an event: the catch-alls, then the packet middlewares, then its handler; the namespace's before the socket's own.
 pub(super) async fn handle(socket: &Arc<socket::Core>, Event { payload, ack, .. }: Event) {
-    let (of_all, own) = socket.find(&payload);
-    let errors = own.error.as_ref().or(of_all.error.as_ref());
+    let (mut of_all, mut own) = socket.find(&payload);
+    let answer = ack.map(|id| Answer::new(id, of_all.is_screened() || own.is_screened()));
     for catch_all in of_all.any.iter().chain(own.any.iter()) {
-        let outcome = call(socket, catch_all, |socket| Call::event(socket, payload.clone(), None)).await;
-        report(socket, errors, Some(&payload), outcome).await;
+        let outcome = call(socket, catch_all, |socket| Call::event(socket, payload.clone(), answer.clone())).await;
+        report(socket, own.error.as_ref().or(of_all.error.as_ref()), Some(&payload), outcome).await;
     }
-    for middleware in of_all.packets.iter().chain(own.packets.iter()) {
-        let outcome = call(socket, middleware, |socket| Call::event(socket, payload.clone(), None)).await;
-        if outcome.is_err() {
-            socket.shared().counters.events_refused.increment();
-            let refused = outcome.map_err(|error| match error {
-                EventError::Failed(message) => EventError::Refused(message),
-                error => error,
-            });
-            return report(socket, errors, Some(&payload), refused).await;
-        }
+    let mut payload = payload;
+    if !(of_all.packets.is_empty() && own.packets.is_empty()) {
+        let Some(passed) = screen(socket, (&of_all, &own), payload, &answer).await else {
+            return socket.shared().counters.events_refused.increment();
+        };
+        // It may have got another name.
+        (of_all, own) = socket.find(&passed);
+        payload = passed;
     }
+    let errors = own.error.as_ref().or(of_all.error.as_ref());
     let claim = |listener: &Listener| socket.claim(&payload, listener);
     let listener = own.listener.filter(claim).or_else(|| of_all.listener.filter(claim));
     let Some(handler) = listener.map(|listener| listener.handler).or(own.fallback).or(of_all.fallback) else {
         return socket.shared().counters.events_unhandled.increment();
     };
     let kept = errors.map(|_| payload.clone());
-    let outcome = call(socket, &handler, |socket| Call::event(socket, payload, ack)).await;
+    let outcome = call(socket, &handler, |socket| Call::event(socket, payload, answer)).await;
     report(socket, errors, kept.as_ref(), outcome).await;
+}
+
+/// Asks the packet middlewares. Gives the event as they leave it; nothing if one has refused it, of which the error handler is told.
+async fn screen(socket: &Arc<socket::Core>, (of_all, own): (&Found, &Found), payload: Payload, answer: &Option<Answer>) -> Option<Payload> {
+    let draft: Draft = Arc::new(Mutex::new(payload));
+    for middleware in of_all.packets.iter().chain(own.packets.iter()) {
+        let outcome = call(socket, middleware, |socket| Call::packet(socket, &draft, answer.clone())).await;
+        if let Err(error) = outcome {
+            let refused = Err(match error {
+                EventError::Failed(message) => EventError::Refused(message),
+                error => error,
+            });
+            let payload = lock(&draft).clone();
+            report(socket, own.error.as_ref().or(of_all.error.as_ref()), Some(&payload), refused).await;
+            return None;
+        }
+    }
+    let payload = lock(&draft).clone();
+    Some(payload)
 }
 
 /// Runs one handler that is not an event's.

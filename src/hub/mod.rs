@@ -85,7 +85,7 @@ pub use config::Config;
 pub use counters::Counters;
 pub use dispatch::{Dispatch, Observer};
 pub use error::{AckError, BroadcastAckError, ConnectError, EmitError, EventError, FetchError, JoinError, NotDispatched, RegisterError};
-pub use handlers::{Ack, Args, Data, Extension, ListenerId, Raw, Rejection, State};
+pub use handlers::{Ack, Args, Data, EventMut, Extension, ListenerId, Raw, Rejection, State};
 pub use handshake::HandshakeObject;
 pub use io::Io;
 pub use local::Hub;

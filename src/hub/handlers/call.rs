@@ -1,7 +1,10 @@
 //! One call of a handler: what its extractors read from.
 
+use std::sync::Arc;
+
+use super::{Answer, Draft};
 use crate::{
-    hub::{DisconnectReason, EventError, Socket},
+    hub::{DisconnectReason, EventError, Socket, shared::lock},
     protocol::socketio::Payload,
 };
 
@@ -10,7 +13,9 @@ use crate::{
 pub struct Call {
     pub(super) socket: Socket,
     pub(super) payload: Option<Payload>,
-    pub(super) ack: Option<u64>,
+    pub(super) answer: Option<Answer>,
+    /// Of a packet middleware: what it may change.
+    pub(super) draft: Option<Draft>,
     pub(super) reason: Option<DisconnectReason>,
     pub(super) error: Option<EventError>,
 }
@@ -21,17 +26,26 @@ impl Call {
         Self {
             socket,
             payload: None,
-            ack: None,
+            answer: None,
+            draft: None,
             reason: None,
             error: None,
         }
     }
 
-    pub(in crate::hub) fn event(socket: Socket, payload: Payload, ack: Option<u64>) -> Self {
+    pub(in crate::hub) fn event(socket: Socket, payload: Payload, answer: Option<Answer>) -> Self {
         Self {
             payload: Some(payload),
-            ack,
+            answer,
             ..Self::new(socket)
+        }
+    }
+
+    /// A call for a packet middleware.
+    pub(in crate::hub) fn packet(socket: Socket, draft: &Draft, answer: Option<Answer>) -> Self {
+        Self {
+            draft: Some(Arc::clone(draft)),
+            ..Self::event(socket, lock(draft).clone(), answer)
         }
     }
 

@@ -4,7 +4,7 @@ use std::{any::type_name, fmt, ops::Deref, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Call, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, States};
+use super::{Answer, Call, EventMut, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, States};
 use crate::{
     hub::{DisconnectReason, EmitError, EventError, Io, RegisterError, Socket},
     protocol::socketio::{Arguments, Attachments, Payload},
@@ -13,7 +13,7 @@ use crate::{
 /// An argument of handlers of the kind `K`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler for {K}",
-    note = "`Socket`, `Io`, `State<S>` and `Extension<T>` can everywhere; `Data<T>`, `Args<T>` and `Raw` for events, `Ack` in their handlers; `Data<T>` (the auth) on connect and in middlewares; `DisconnectReason` on disconnect; `EventError` on errors",
+    note = "`Socket`, `Io`, `State<S>` and `Extension<T>` can everywhere; `Data<T>`, `Args<T>`, `Raw` and `Ack` for events, `EventMut` in packet middlewares; `Data<T>` (the auth) on connect and in middlewares; `DisconnectReason` on disconnect; `EventError` on errors",
     note = "for a value that the client sends, use `Data<{Self}>`"
 )]
 pub trait Extract<K>: Sized + Send {
@@ -82,18 +82,18 @@ pub struct Raw(Payload);
 #[derive(Debug)]
 pub struct Ack {
     socket: Socket,
-    id: Option<u64>,
+    answer: Option<Answer>,
 }
 
 impl Ack {
-    /// Whether the client asked for an answer that was not given yet.
+    /// Whether the client asked for an answer that was not given yet: not by a catch-all or a packet middleware either.
     #[must_use]
-    pub const fn is_wanted(&self) -> bool {
-        self.id.is_some()
+    pub fn is_wanted(&self) -> bool {
+        self.answer.as_ref().is_some_and(Answer::is_due)
     }
 
-    /// Answers: a tuple gives as many arguments as it has elements, anything else one. Nothing is sent to a client that did not ask, or
-    /// that is gone.
+    /// Answers: a tuple gives as many arguments as it has elements, anything else one. Nothing is sent to a client that did not ask, that
+    /// has been answered, or that is gone.
     ///
     /// # Errors
     /// [`EmitError`]: the answer cannot be encoded.
@@ -107,7 +107,7 @@ impl Ack {
 
     /// Answers with arguments that are encoded already, for example [`Raw::arguments`].
     pub fn send_payload(self, args: &Payload) {
-        if let Some(id) = self.id {
+        if let Some(id) = self.answer.and_then(Answer::give) {
             self.socket.answer(id, args);
         }
     }
@@ -136,6 +136,14 @@ impl Raw {
     /// [`Rejection`]: there is no such argument, or it is of another type.
     pub fn arg<T: DeserializeOwned>(&self, index: usize) -> Result<T, Rejection> {
         self.0.arg(index).map_err(|error| Rejection::of(&error))
+    }
+
+    /// All arguments, decoded: a tuple has one element for each.
+    ///
+    /// # Errors
+    /// [`Rejection`]: one is missing, or is of another type.
+    pub fn args<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        self.0.args().map_err(|error| Rejection::of(&error))
     }
 
     /// The arguments without the name, for [`Ack::send_payload`].
@@ -263,12 +271,24 @@ macro_rules! of_events {
 }
 of_events!(OnEvent, OnAny, OnPacket, OnError);
 
-impl Extract<OnEvent> for Ack {
+macro_rules! answered {
+    ($($kind:ty),*) => {$(
+        impl Extract<$kind> for Ack {
+            fn extract(call: &mut Call) -> Result<Self, Rejection> {
+                Ok(Self {
+                    socket: call.socket.clone(),
+                    answer: call.answer.take(),
+                })
+            }
+        }
+    )*};
+}
+answered!(OnEvent, OnAny, OnPacket);
+
+impl Extract<OnPacket> for EventMut {
     fn extract(call: &mut Call) -> Result<Self, Rejection> {
-        Ok(Self {
-            socket: call.socket.clone(),
-            id: call.ack.take(),
-        })
+        let draft = call.draft.clone().ok_or_else(|| Rejection::new("there is no event"))?;
+        Ok(Self::new(draft, call.socket.encoding()))
     }
 }
 

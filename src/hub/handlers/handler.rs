@@ -11,7 +11,7 @@ use crate::hub::{ConnectError, Io, RegisterError};
     message = "`{Self}` is not a handler for {K}",
     label = "not a handler here",
     note = "a handler is an async function or a closure returning a future that is `Send`, with at most 8 arguments",
-    note = "each argument implements `Extract` for {K}: `Socket`, `Io`, `State<S>`, `Extension<T>` everywhere; `Data<T>`, `Args<T>`, `Raw` for events, `Ack` in their handlers; `Data<T>` (the auth) on connect and in middlewares; `DisconnectReason` on disconnect; `EventError` on errors",
+    note = "each argument implements `Extract` for {K}: `Socket`, `Io`, `State<S>`, `Extension<T>` everywhere; `Data<T>`, `Args<T>`, `Raw` and `Ack` for events, `EventMut` in packet middlewares; `Data<T>` (the auth) on connect and in middlewares; `DisconnectReason` on disconnect; `EventError` on errors",
     note = "it returns `()` or `Result<(), E>` with `E: Display`; a middleware returns `Result<(), ConnectError>`"
 )]
 pub trait Handler<K, A>: Send + Sync + 'static {

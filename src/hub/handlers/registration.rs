@@ -149,8 +149,9 @@ macro_rules! registrations {
             }
 
             #[doc = concat!("Adds a packet middleware (`socket.use` of the reference): it is asked of each event of ", $whose, " whether it may be")]
-            /// handled, behind those added before, and behind the namespace's. Where it returns an error, or panics, the event is dropped: the
-            /// client is told nothing, `on_error` handlers are.
+            /// handled, behind those added before, and behind the namespace's. It may change the event
+            /// ([`EventMut`](crate::hub::EventMut)), and answer it. Where it returns an error, or panics, the event is dropped: the client is
+            /// told nothing, `on_error` handlers are.
             ///
             /// # Errors
             /// [`RegisterError::MissingState`](crate::hub::RegisterError::MissingState).

@@ -47,6 +47,13 @@ pub(in crate::hub) struct Found {
     pub(in crate::hub) error: Option<Arc<Bound<OnError>>>,
 }
 
+impl Found {
+    /// Whether others than the event's handler see it, who may answer, too.
+    pub(in crate::hub) const fn is_screened(&self) -> bool {
+        !(self.any.is_empty() && self.packets.is_empty())
+    }
+}
+
 impl Listeners {
     pub(in crate::hub) fn find(&self, event: &str) -> Found {
         Found {

@@ -1,7 +1,7 @@
 //! Catch-alls, packet middlewares, fallbacks and what goes wrong: around the handlers of events.
 
 use super::*;
-use crate::hub::{Ack, Data, DisconnectReason, EventError, Extension, Raw, Socket, State};
+use crate::hub::{Ack, Args, Data, DisconnectReason, EventError, EventMut, Extension, Raw, Socket, State};
 
 #[tokio::test]
 async fn an_event_passes_catch_alls_then_middlewares_then_its_handler() {
@@ -70,6 +70,112 @@ async fn a_refused_packet_is_dropped_without_a_reply_and_the_application_is_told
     assert_eq!(peer.got(), ["32[]"], "only what was handled is answered");
     let counters = io.hub().counters();
     assert_eq!((counters.events_refused.get(), counters.handler_panics.get()), (2, 1));
+}
+
+/// What the reference hands to `socket.use` is the array of the event itself.
+#[tokio::test]
+async fn a_packet_middleware_changes_the_name_and_the_arguments_of_an_event() {
+    let (io, log) = logging();
+    io.sockets()
+        .on_connect(async |socket: Socket| {
+            socket
+                .with_packet(async |event: EventMut, Args((text, n)): Args<(String, u8)>| {
+                    assert_eq!(
+                        event.args::<(String, u8)>().unwrap(),
+                        (text.clone(), n),
+                        "the one before has changed it"
+                    );
+                    match &*text {
+                        "no" => {
+                            event.set_arg(0, "refused").unwrap();
+                            return Err("refused it is");
+                        }
+                        "only" => event.set_args(&"alone").unwrap(),
+                        _ => event.set_arg(1, &(n + 1)).unwrap(),
+                    }
+                    assert!(event.set_name("disconnect").is_err(), "a client cannot send that either");
+                    Ok(())
+                })
+                .map(drop)
+        })
+        .unwrap()
+        .with_packet(async |event: EventMut| {
+            let text: String = event.arg(0)?;
+            event.set_arg(0, text.trim()).unwrap();
+            if event.name() == "old" {
+                event.set_name("new").unwrap();
+            }
+            Ok::<_, crate::hub::Rejection>(())
+        })
+        .unwrap()
+        .on("new", async |raw: Raw, log: State<Log>| log.add(raw.payload().json()))
+        .unwrap()
+        .fallback(async |raw: Raw, log: State<Log>| log.add(format_args!("unhandled {}", raw.event())))
+        .unwrap()
+        .on_error(async |raw: Raw, error: EventError, log: State<Log>| log.add(format_args!("{} {error}", raw.payload().json())))
+        .unwrap();
+    io.sockets()
+        .on_any(async |raw: Raw, log: State<Log>| log.add(format_args!("any {}", raw.event())))
+        .unwrap();
+    let (mut peer, _) = Peer::joined(&io);
+    quiet(&io).await;
+    for packet in [r#"2["old"," a ",1,[2]]"#, r#"2["new","no",1]"#, r#"2["new","only",1]"#] {
+        assert_eq!(peer.send(packet), Flow::Continue);
+    }
+    quiet(&io).await;
+    let expected = [
+        "any old",
+        r#"["new","a",2,[2]]"#,
+        "any new",
+        r#"["new","refused",1] a packet middleware refused the event: refused it is"#,
+        "any new",
+        r#"["new","alone"]"#,
+    ];
+    assert_eq!(log.take(), expected);
+    assert_eq!(io.hub().counters().events_refused.get(), 1);
+}
+
+/// The function that the reference appends to the array may be called by whoever gets it: the first call counts.
+#[tokio::test]
+async fn a_catch_all_or_a_packet_middleware_may_answer_in_the_place_of_the_handler() {
+    let (io, log) = logging();
+    io.sockets().on_any(async |raw: Raw, ack: Ack| answer(&raw, "any", ack)).unwrap();
+    io.sockets()
+        .with_packet(async |raw: Raw, ack: Ack| {
+            answer(&raw, "packet", ack);
+            if raw.arg::<bool>(1).is_ok() { Err("refused") } else { Ok(()) }
+        })
+        .unwrap()
+        .with_packet(async |raw: Raw, ack: Ack| answer(&raw, "packet", ack))
+        .unwrap()
+        .on("e", async |raw: Raw, ack: Ack, log: State<Log>| {
+            log.add(ack.is_wanted());
+            answer(&raw, raw.arg::<String>(0).unwrap().as_str(), ack);
+        })
+        .unwrap();
+    let (mut peer, _) = Peer::joined(&io);
+    for packet in [
+        r#"20["e","any"]"#,
+        r#"21["e","packet"]"#,
+        r#"22["e","handler"]"#,
+        r#"23["e","packet",true]"#,
+        r#"24["e","handler",true]"#,
+        r#"2["e","any"]"#,
+    ] {
+        assert_eq!(peer.send(packet), Flow::Continue);
+    }
+    quiet(&io).await;
+    assert_eq!(log.take(), ["false", "false", "true", "false"]);
+    assert_eq!(
+        peer.got(),
+        [r#"30["any"]"#, r#"31["packet"]"#, r#"32["handler"]"#, r#"33["packet"]"#]
+    );
+}
+
+fn answer(raw: &Raw, who: &str, ack: Ack) {
+    if raw.arg::<String>(0).unwrap() == who {
+        ack.send(&who).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@ use std::{borrow::Cow, str};
 
 use super::*;
 use crate::{
-    hub::{Ack, AckError, Args, ConnectError, Data, EmitError, MsgpackParser, Socket},
+    hub::{Ack, AckError, Args, ConnectError, Data, Date, EmitError, EventMut, JsonParser, MsgpackParser, Raw, Socket},
     protocol::socketio::{
-        Assembled, Attachments, DecodeError, Decoded, EncodeError, Encoded, Limits, Message, Packet, Parser, Pending, Unencodable, text,
+        Assembled, Attachments, DecodeError, Decoded, EncodeError, Encoded, Kind, Limits, Message, Packet, Parser, Pending, Unencodable,
+        text,
     },
 };
 
@@ -211,4 +212,59 @@ async fn auth_and_arguments_in_msgpack_reach_handlers_as_typed_values() {
         answer,
         &b"\x84\xa2id\x05\xa4type\x03\xa4data\x93\xc0\x01\xc4\x01\x07\xa3nsp\xa1/"[..]
     );
+}
+
+/// Wherever an application emits, and in each of the forms that a client may know.
+#[tokio::test]
+async fn a_date_is_one_for_clients_with_msgpack_and_text_for_others() {
+    let date = Date::from_millis(1_795_801_200_123).unwrap();
+    for (parser, sent) in [
+        (
+            Arc::new(MsgpackParser) as Arc<dyn Parser>,
+            &b"\xd7\x00\x00\x00\x01\xa2\x1e\x17\xb5\xfb"[..],
+        ),
+        (Arc::new(JsonParser), b"\"2026-11-27T17:40:00.123Z\""),
+    ] {
+        let io = server_with(Config {
+            parser: Arc::clone(&parser),
+            ..Config::default()
+        });
+        io.of("/")
+            .with_packet(move |event: EventMut| std::future::ready(event.set_arg(0, &date)))
+            .unwrap()
+            .on("all", async |socket: Socket, raw: Raw, Data(date): Data<Date>, ack: Ack| {
+                let io = socket.io().clone();
+                socket.compress(false).emit("e", &date)?;
+                socket.emit("e", &date)?;
+                drop(socket.emit_with_ack::<()>("e", &date));
+                io.emit("e", &date)?;
+                drop(io.emit_with_ack::<()>("e", &date));
+                io.all().emit_logged("e", &date)?.await?;
+                io.all().emit_payload(raw.payload().clone())?;
+                ack.send(&date)
+            })
+            .unwrap();
+        let mut peer = Peer::open(&io);
+        let mut give = |kind, id, data| {
+            let packet = Packet {
+                id,
+                ..Packet::new(kind, "/", data)
+            };
+            match parser.encode(&packet, &[]).unwrap() {
+                Encoded::Binary(message) => peer.connection.message(Incoming::Binary(message.into())),
+                Encoded::Text { head, body, .. } => peer.connection.message(Incoming::Text(&format!("{head}{body}"))),
+            }
+        };
+        assert_eq!(give(Kind::Connect, None, None), Flow::Continue);
+        quiet(&io).await;
+        assert_eq!(give(Kind::Event, Some(1), Some(r#"["all",0]"#)), Flow::Continue);
+        quiet(&io).await;
+        let frames = peer.tap.frames();
+        let messages: Vec<Vec<u8>> = frames
+            .into_iter()
+            .map(|(text, attachments)| [text.as_bytes(), &attachments.concat()].concat())
+            .filter(|message| message.windows(sent.len()).any(|part| part == sent))
+            .collect();
+        assert_eq!(messages.len(), 8, "{messages:?}");
+    }
 }
