@@ -89,17 +89,15 @@ async fn report(
 async fn call<K: 'static>(socket: &Arc<socket::Core>, handler: &Bound<K>, make: impl FnOnce(Socket) -> Call) -> Result<(), EventError> {
     let call = make(Socket::new(Arc::clone(socket), handler.io.clone()));
     let outcome = AssertUnwindSafe(async { handler.handler.call(call).await }).catch_unwind().await;
-    let counters = &socket.shared().counters;
     match outcome {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Failure::Rejected(rejection))) => {
-            counters.events_rejected.increment();
+            socket.shared().counters.events_rejected.increment();
             tracing::debug!(namespace = %socket.namespace.name, %rejection, "a handler's arguments cannot be read");
             Err(EventError::Rejected(rejection))
         }
         Ok(Err(failure @ (Failure::Failed(_) | Failure::Refused(_)))) => {
-            counters.handler_errors.increment();
-            tracing::warn!(namespace = %socket.namespace.name, handler = ?handler, %failure, "a handler failed");
+            socket.namespace.failed(handler, &failure);
             Err(EventError::Failed(failure.to_string()))
         }
         Err(_) => {

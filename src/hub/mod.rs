@@ -63,6 +63,7 @@ mod intake;
 mod io;
 mod lane;
 mod local;
+mod log_limit;
 mod namespace;
 mod operators;
 mod parents;

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Config, Counters,
     handlers::States,
+    log_limit::{Line, LogLimit},
     recovery::{Journal, Pace},
 };
 use crate::{
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     /// Where tasks are started: the first runtime seen. A caller may be in none, or in one that ends before the task.
     runtime: OnceLock<runtime::Handle>,
     closed: AtomicBool,
+    /// Lines about packets that are not sent.
+    unsent_lines: LogLimit,
 }
 
 impl Shared {
@@ -64,6 +67,7 @@ impl Shared {
             stopped: CancellationToken::new(),
             runtime: OnceLock::new(),
             closed: AtomicBool::new(false),
+            unsent_lines: LogLimit::default(),
         };
         shared.remember_runtime();
         shared
@@ -160,7 +164,9 @@ impl Shared {
             Ok(Encoded::Binary(message)) => Ok(Outgoing::binary(&message)),
             Err(error) => {
                 self.counters.unencodable.increment();
-                tracing::warn!(kind = ?packet.kind, namespace = %packet.namespace, %error, "a packet is not sent");
+                if let Some(Line { left_out }) = self.unsent_lines.admit() {
+                    tracing::warn!(kind = ?packet.kind, namespace = %packet.namespace, %error, left_out, "a packet is not sent");
+                }
                 Err(error)
             }
         }

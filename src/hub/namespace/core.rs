@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, hash_map::RandomState},
+    fmt::{Debug, Display},
     hash::BuildHasher,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
@@ -18,6 +19,7 @@ use crate::{
         Command, EmitFlags, Query, Replies, Reply, Room, Target,
         counters::Counters,
         handlers::{Listeners, Raw, Table},
+        log_limit::{Line, LogLimit},
         parents::Parent,
         recovery::{self, Ledger, Session},
         replies::Gathering,
@@ -46,6 +48,9 @@ pub(in crate::hub) struct Core {
     /// Where it comes from; not set while parents decide whether it may exist.
     kin: OnceLock<Kin>,
     pub(in crate::hub) guests: Guests,
+    /// Lines about panics, and about handlers that failed. Namespaces of one parent share the parent's: clients make as many as they like.
+    panic_lines: LogLimit,
+    failure_lines: LogLimit,
 }
 
 /// A connected socket. The handle stands beside it so that a fan-out touches nothing else.
@@ -71,6 +76,8 @@ impl Core {
             watched: AtomicBool::new(false),
             kin: OnceLock::new(),
             guests: Guests::default(),
+            panic_lines: LogLimit::default(),
+            failure_lines: LogLimit::default(),
         }
     }
 
@@ -106,7 +113,22 @@ impl Core {
     /// Counts a panic of something that the application has registered.
     pub(in crate::hub) fn panicked(&self, what: &str) {
         self.shared.counters.handler_panics.increment();
-        tracing::error!(namespace = %self.name, what, "the application panicked");
+        if let Some(Line { left_out }) = self.elder().panic_lines.admit() {
+            tracing::error!(namespace = %self.name, what, left_out, "the application panicked");
+        }
+    }
+
+    /// Counts an error of a handler.
+    pub(in crate::hub) fn failed(&self, handler: &dyn Debug, failure: &dyn Display) {
+        self.shared.counters.handler_errors.increment();
+        if let Some(Line { left_out }) = self.elder().failure_lines.admit() {
+            tracing::warn!(namespace = %self.name, ?handler, %failure, left_out, "a handler failed");
+        }
+    }
+
+    /// The parent, or itself where it has none.
+    fn elder(&self) -> &Self {
+        self.parent().map_or(self, |parent| &parent.core)
     }
 
     /// Does what a command says to the sockets of this node; answers how many were meant.

@@ -23,6 +23,7 @@ mod handlers;
 mod hostile;
 mod legacy;
 mod listeners;
+mod logging;
 mod parser;
 mod rate;
 mod requests;
