@@ -17,6 +17,7 @@ use self::accept::{Accepting, Bounds, Whose};
 use crate::hub::{Io, RegisterError};
 
 mod accept;
+mod checks;
 mod client_bundle;
 mod coding;
 mod cookie;
@@ -142,7 +143,7 @@ impl Node {
         adapter: Arc<dyn Adapter>,
         prepare: impl FnOnce(&Io) -> Result<(), RegisterError>,
     ) -> Result<RunningNode, StartError> {
-        options::check_node(&config)?;
+        checks::check_node(&config)?;
         let Config {
             listen,
             internal_listen,

@@ -18,6 +18,7 @@ use http::{HeaderMap, request::Parts};
 use super::{
     ConnectionError, CookieConfig, CorsConfig, HttpCompression, Network, Origins, ReadyConfig,
     accept::Whose,
+    checks,
     client_bundle::ClientBundle,
     cookie::Cookie,
     cors::Cors,
@@ -25,7 +26,6 @@ use super::{
     health::{Canary, Readiness},
     hooks::Hooks,
     metrics::{Layers, Metrics},
-    options,
     origins::OriginRule,
     peers::Peers,
     proxies::Proxies,
@@ -282,7 +282,7 @@ impl Builder {
             gate,
             hooks,
         } = self;
-        options::check(&config)?;
+        checks::check(&config)?;
         let adapter = adapter.unwrap_or_else(|| Arc::new(MemoryBus::new().adapter(memory::Config::default())));
         let ServerConfig {
             path,
