@@ -11,6 +11,27 @@ use super::{
 };
 use crate::protocol::socketio::{Encoding, Payload};
 
+/// The operators that say how an event is sent, of whatever has flags.
+macro_rules! flags {
+    ($who:ty) => {
+        impl $who {
+            /// Drops, and counts, the event for sockets that cannot be written to now.
+            pub const fn volatile(mut self) -> Self {
+                self.flags.volatile = true;
+                self
+            }
+
+            /// Whether the event may be compressed where the transport compresses; it may unless this says no. Worth a no for what is
+            /// compressed already, such as pictures.
+            pub const fn compress(mut self, compress: bool) -> Self {
+                self.flags.compress = compress;
+                self
+            }
+        }
+    };
+}
+pub(super) use flags;
+
 /// Some sockets of a namespace, chosen by operators, and what to do to them. Each operator gives a new one; nothing happens before the
 /// last word, and what has been chosen may be kept, cloned and used again.
 ///
@@ -105,19 +126,6 @@ impl BroadcastOperator {
     /// Means the sockets of this node only.
     pub const fn local(mut self) -> Self {
         self.scope = Scope::Local;
-        self
-    }
-
-    /// Drops the event for sockets that cannot be written to now.
-    pub const fn volatile(mut self) -> Self {
-        self.flags.volatile = true;
-        self
-    }
-
-    /// Whether the event may be compressed where the transport compresses; it may unless this says no. Worth a no for what is compressed
-    /// already, such as pictures.
-    pub const fn compress(mut self, compress: bool) -> Self {
-        self.flags.compress = compress;
         self
     }
 
@@ -298,30 +306,14 @@ impl BroadcastOperator {
     }
 }
 
+flags!(BroadcastOperator);
+
 /// The operators as methods of whatever has an `all()`: they begin with all its sockets.
 macro_rules! operators {
     ($who:ident) => {
+        $crate::hub::operators::choosers!($who, all, "The sockets");
+
         impl $who {
-            /// The sockets of the rooms.
-            pub fn to(&self, rooms: impl $crate::hub::Rooms) -> $crate::hub::BroadcastOperator {
-                self.all().to(rooms)
-            }
-
-            /// The sockets of the rooms; the same as `to` (`in` in JavaScript).
-            pub fn in_(&self, rooms: impl $crate::hub::Rooms) -> $crate::hub::BroadcastOperator {
-                self.to(rooms)
-            }
-
-            /// The sockets that are in none of the rooms.
-            pub fn except(&self, rooms: impl $crate::hub::Rooms) -> $crate::hub::BroadcastOperator {
-                self.all().except(rooms)
-            }
-
-            /// The sockets on this node.
-            pub fn local(&self) -> $crate::hub::BroadcastOperator {
-                self.all().local()
-            }
-
             /// All sockets, for events that may be dropped: see [`BroadcastOperator::volatile`](crate::hub::BroadcastOperator::volatile).
             pub fn volatile(&self) -> $crate::hub::BroadcastOperator {
                 self.all().volatile()
@@ -407,6 +399,34 @@ macro_rules! operators {
     };
 }
 pub(super) use operators;
+
+/// The operators that choose sockets, as methods of whatever has a method that gives the first choice: `$whom`.
+macro_rules! choosers {
+    ($who:ty, $all:ident, $whom:literal) => {
+        impl $who {
+            #[doc = concat!($whom, " in the rooms.")]
+            pub fn to(&self, rooms: impl $crate::hub::Rooms) -> $crate::hub::BroadcastOperator {
+                self.$all().to(rooms)
+            }
+
+            #[doc = concat!($whom, " in the rooms; the same as `to` (`in` in JavaScript).")]
+            pub fn in_(&self, rooms: impl $crate::hub::Rooms) -> $crate::hub::BroadcastOperator {
+                self.to(rooms)
+            }
+
+            #[doc = concat!($whom, " in none of the rooms.")]
+            pub fn except(&self, rooms: impl $crate::hub::Rooms) -> $crate::hub::BroadcastOperator {
+                self.$all().except(rooms)
+            }
+
+            #[doc = concat!($whom, " on this node.")]
+            pub fn local(&self) -> $crate::hub::BroadcastOperator {
+                self.$all().local()
+            }
+        }
+    };
+}
+pub(super) use choosers;
 
 /// One room, or several: a name, or an array, slice or `Vec` of names.
 pub trait Rooms {

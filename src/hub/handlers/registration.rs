@@ -1,6 +1,6 @@
 //! The methods by which handlers are registered, for all sockets of a namespace as well as for one.
 
-/// Gives `$who`, which has an `io` and a `register`, the methods; `$whose` are the sockets that it concerns.
+/// Gives `$who`, which has an `io`, a `register` and `listeners`, the methods; `$whose` are the sockets that it concerns.
 macro_rules! registrations {
     ($who:ident, $whose:literal) => {
         impl $who {
@@ -16,9 +16,7 @@ macro_rules! registrations {
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnEvent, A>,
             ) -> Result<&Self, $crate::hub::RegisterError> {
                 $crate::hub::handlers::check_name(event)?;
-                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
-                let listener = $crate::hub::handlers::Listener { handler, once: false };
-                self.register(|listeners| listeners.events.insert(event.into(), listener));
+                self.add(handler, |listeners, handler| listeners.set(event, handler, false))?;
                 Ok(self)
             }
 
@@ -34,9 +32,7 @@ macro_rules! registrations {
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnEvent, A>,
             ) -> Result<&Self, $crate::hub::RegisterError> {
                 $crate::hub::handlers::check_name(event)?;
-                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
-                let listener = $crate::hub::handlers::Listener { handler, once: true };
-                self.register(|listeners| listeners.events.insert(event.into(), listener));
+                self.add(handler, |listeners, handler| listeners.set(event, handler, true))?;
                 Ok(self)
             }
 
@@ -54,8 +50,7 @@ macro_rules! registrations {
                 &self,
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnEvent, A>,
             ) -> Result<&Self, $crate::hub::RegisterError> {
-                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
-                self.register(|listeners| listeners.fallback.replace(handler));
+                self.add(handler, |listeners, handler| listeners.fallback.replace(handler))?;
                 Ok(self)
             }
 
@@ -68,10 +63,7 @@ macro_rules! registrations {
                 &self,
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnAny, A>,
             ) -> Result<$crate::hub::ListenerId, $crate::hub::RegisterError> {
-                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
-                let id = $crate::hub::ListenerId::of(&handler);
-                self.register(|listeners| listeners.any.append(handler));
-                Ok(id)
+                self.add(handler, |listeners, handler| listeners.any.append(handler))
             }
 
             /// The same as `on_any`, in front of those added before.
@@ -82,10 +74,7 @@ macro_rules! registrations {
                 &self,
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnAny, A>,
             ) -> Result<$crate::hub::ListenerId, $crate::hub::RegisterError> {
-                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
-                let id = $crate::hub::ListenerId::of(&handler);
-                self.register(|listeners| listeners.any.prepend(handler));
-                Ok(id)
+                self.add(handler, |listeners, handler| listeners.any.prepend(handler))
             }
 
             /// Removes one handler added by `on_any` or `prepend_any`, if it is there.
@@ -113,10 +102,9 @@ macro_rules! registrations {
                 &self,
                 watch: impl Fn(&$crate::hub::Socket, &$crate::hub::Raw) + Send + Sync + 'static,
             ) -> $crate::hub::ListenerId {
-                let watcher = $crate::hub::handlers::Watcher::new(&self.io, watch);
-                let id = $crate::hub::ListenerId::of(&watcher);
-                self.register(|listeners| listeners.outgoing.append(watcher));
-                id
+                self.keep($crate::hub::handlers::Watcher::new(&self.io, watch), |listeners, watcher| {
+                    listeners.outgoing.append(watcher)
+                })
             }
 
             /// The same as `on_any_outgoing`, in front of those added before.
@@ -124,10 +112,9 @@ macro_rules! registrations {
                 &self,
                 watch: impl Fn(&$crate::hub::Socket, &$crate::hub::Raw) + Send + Sync + 'static,
             ) -> $crate::hub::ListenerId {
-                let watcher = $crate::hub::handlers::Watcher::new(&self.io, watch);
-                let id = $crate::hub::ListenerId::of(&watcher);
-                self.register(|listeners| listeners.outgoing.prepend(watcher));
-                id
+                self.keep($crate::hub::handlers::Watcher::new(&self.io, watch), |listeners, watcher| {
+                    listeners.outgoing.prepend(watcher)
+                })
             }
 
             /// Removes one function added by `on_any_outgoing` or `prepend_any_outgoing`, if it is there.
@@ -159,8 +146,7 @@ macro_rules! registrations {
                 &self,
                 middleware: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnPacket, A>,
             ) -> Result<&Self, $crate::hub::RegisterError> {
-                let middleware = $crate::hub::handlers::bind(&self.io, middleware)?;
-                self.register(|listeners| listeners.packets.append(middleware));
+                self.add(middleware, |listeners, middleware| listeners.packets.append(middleware))?;
                 Ok(self)
             }
 
@@ -174,8 +160,7 @@ macro_rules! registrations {
                 &self,
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnDisconnect, A>,
             ) -> Result<&Self, $crate::hub::RegisterError> {
-                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
-                self.register(|listeners| listeners.disconnecting.replace(handler));
+                self.add(handler, |listeners, handler| listeners.disconnecting.replace(handler))?;
                 Ok(self)
             }
 
@@ -188,8 +173,7 @@ macro_rules! registrations {
                 &self,
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnDisconnect, A>,
             ) -> Result<&Self, $crate::hub::RegisterError> {
-                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
-                self.register(|listeners| listeners.disconnect.replace(handler));
+                self.add(handler, |listeners, handler| listeners.disconnect.replace(handler))?;
                 Ok(self)
             }
 
@@ -203,9 +187,27 @@ macro_rules! registrations {
                 &self,
                 handler: impl $crate::hub::handlers::Handler<$crate::hub::handlers::OnError, A>,
             ) -> Result<&Self, $crate::hub::RegisterError> {
-                let handler = $crate::hub::handlers::bind(&self.io, handler)?;
-                self.register(|listeners| listeners.error.replace(handler));
+                self.add(handler, |listeners, handler| listeners.error.replace(handler))?;
                 Ok(self)
+            }
+
+            /// Keeps a handler, if it can be called, where `place` puts it.
+            fn add<K: 'static, A: 'static, T>(
+                &self,
+                handler: impl $crate::hub::handlers::Handler<K, A>,
+                place: impl FnOnce(&mut $crate::hub::handlers::Listeners, std::sync::Arc<$crate::hub::handlers::Bound<K>>) -> T,
+            ) -> Result<$crate::hub::ListenerId, $crate::hub::RegisterError> {
+                Ok(self.keep($crate::hub::handlers::bind(&self.io, handler)?, place))
+            }
+
+            fn keep<L: Send + Sync + 'static, T>(
+                &self,
+                listener: std::sync::Arc<L>,
+                place: impl FnOnce(&mut $crate::hub::handlers::Listeners, std::sync::Arc<L>) -> T,
+            ) -> $crate::hub::ListenerId {
+                let id = $crate::hub::ListenerId::of(&listener);
+                self.register(|listeners| place(listeners, listener));
+                id
             }
         }
     };

@@ -65,6 +65,11 @@ impl Listeners {
         }
     }
 
+    /// Keeps the handler of an event; the one that was there is the caller's to drop.
+    pub(in crate::hub) fn set(&mut self, event: &str, handler: Arc<Bound<OnEvent>>, once: bool) -> Option<Listener> {
+        self.events.insert(event.into(), Listener { handler, once })
+    }
+
     /// Whether a handler may be called now. One that is for once is taken out, unless it has been called or replaced meanwhile; it is the
     /// caller's to drop.
     pub(in crate::hub) fn claim(&mut self, event: &str, listener: &Listener) -> Option<Listener> {

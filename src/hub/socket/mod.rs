@@ -13,6 +13,7 @@ pub use self::operator::SocketOperator;
 use super::{
     AckRequest, BroadcastOperator, Command, EmitError, EmitFlags, HandshakeObject, Io, JoinError, Room, Rooms, Scope, Target,
     handlers::{Listeners, Rejection, registrations},
+    operators::choosers,
     recovery::KeptHandshake,
 };
 use crate::{
@@ -229,26 +230,6 @@ impl Socket {
         BroadcastOperator::new(&self.io, target)
     }
 
-    /// Everybody else in the rooms.
-    pub fn to(&self, rooms: impl Rooms) -> BroadcastOperator {
-        self.broadcast().to(rooms)
-    }
-
-    /// Everybody else in the rooms; the same as [`Socket::to`].
-    pub fn in_(&self, rooms: impl Rooms) -> BroadcastOperator {
-        self.to(rooms)
-    }
-
-    /// Everybody else who is in none of the rooms.
-    pub fn except(&self, rooms: impl Rooms) -> BroadcastOperator {
-        self.broadcast().except(rooms)
-    }
-
-    /// Everybody else on this node.
-    pub fn local(&self) -> BroadcastOperator {
-        self.broadcast().local()
-    }
-
     /// Joins rooms. In a middleware this takes effect when the client is connected, and never if it is refused. After the client's
     /// disconnect it does nothing.
     ///
@@ -380,6 +361,7 @@ impl Socket {
     }
 }
 
+choosers!(Socket, broadcast, "Everybody else");
 registrations!(Socket, "this socket");
 
 impl fmt::Debug for Socket {

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Socket;
-use crate::hub::{AckRequest, BroadcastOperator, EmitError, EmitFlags, Rooms};
+use crate::hub::{
+    AckRequest, BroadcastOperator, EmitError, EmitFlags,
+    operators::{choosers, flags},
+};
 
 /// A socket with flags for what is emitted through it: see [`Socket::volatile`], [`Socket::compress`], [`Socket::timeout`].
 ///
@@ -38,18 +41,6 @@ impl<'a> SocketOperator<'a> {
         }
     }
 
-    /// Drops, and counts, events that cannot be written now.
-    pub const fn volatile(mut self) -> Self {
-        self.flags.volatile = true;
-        self
-    }
-
-    /// Whether events may be compressed where the transport compresses; they may unless this says no.
-    pub const fn compress(mut self, compress: bool) -> Self {
-        self.flags.compress = compress;
-        self
-    }
-
     /// How long an answer is waited for; otherwise [`Config::ack_timeout`](crate::hub::Config::ack_timeout).
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -72,6 +63,14 @@ impl<'a> SocketOperator<'a> {
         self.emit("message", args)
     }
 
+    /// The same as [`SocketOperator::send`].
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn write<T: Serialize + ?Sized>(self, args: &T) -> Result<(), EmitError> {
+        self.send(args)
+    }
+
     /// Sends an event and asks for an answer: see [`Socket::emit_with_ack`].
     pub fn emit_with_ack<A>(self, event: &str, args: &(impl Serialize + ?Sized)) -> AckRequest<A> {
         let payload = self.socket.encoding().event(event, args).map_err(EmitError::from);
@@ -86,24 +85,7 @@ impl<'a> SocketOperator<'a> {
     pub fn broadcast(self) -> BroadcastOperator {
         self.socket.broadcast().flags(self.flags)
     }
-
-    /// Everybody else in the rooms.
-    pub fn to(self, rooms: impl Rooms) -> BroadcastOperator {
-        self.broadcast().to(rooms)
-    }
-
-    /// Everybody else in the rooms; the same as [`SocketOperator::to`].
-    pub fn in_(self, rooms: impl Rooms) -> BroadcastOperator {
-        self.to(rooms)
-    }
-
-    /// Everybody else who is in none of the rooms.
-    pub fn except(self, rooms: impl Rooms) -> BroadcastOperator {
-        self.broadcast().except(rooms)
-    }
-
-    /// Everybody else on this node.
-    pub fn local(self) -> BroadcastOperator {
-        self.broadcast().local()
-    }
 }
+
+flags!(SocketOperator<'_>);
+choosers!(SocketOperator<'_>, broadcast, "Everybody else");
