@@ -29,6 +29,11 @@ pub struct Config {
     /// Bytes of events for one recoverable namespace that are held while its log is away; above it emits are refused as busy. Default:
     /// 8 MiB.
     pub hold_bytes: usize,
+    /// How many of the newest entries of a recoverable namespace's log are kept in memory, so that who comes back soon is served without
+    /// asking the log. Default: 4096.
+    pub tail_entries: usize,
+    /// How many bytes of them. Default: 4 MiB.
+    pub tail_bytes: usize,
     /// Where other nodes reach this node's internal listener (`host:port`); at most 255 bytes, empty when they do not.
     pub advertise: String,
 }
@@ -44,6 +49,8 @@ impl Default for Config {
             remove_after: Duration::from_secs(10),
             hold_time: Duration::from_secs(10),
             hold_bytes: 8 << 20,
+            tail_entries: 4096,
+            tail_bytes: 4 << 20,
             advertise: String::new(),
         }
     }

@@ -45,6 +45,10 @@ counters! {
         bad_mac,
         /// Envelopes that could not be read.
         malformed,
+        /// Pages of a log that clients which came back got from memory.
+        replay_recent,
+        /// Reads of a log for clients that came back; one may serve many.
+        replay_reads,
         /// Nodes heard for the first time, or under a new epoch.
         joined,
         /// Nodes that said goodbye.

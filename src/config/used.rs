@@ -184,7 +184,6 @@ fn recovery(settings: &Settings, rules: &Rules) -> Option<Recovery> {
         replay_rate: section.replay_rate.rate(),
         node_replay_rate: section.node_replay_rate.rate(),
         replay_timeout: section.replay_timeout.0,
-        ..Recovery::default()
     })
 }
 

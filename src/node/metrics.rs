@@ -299,6 +299,14 @@ const COUNTERS: &[Metric] = &[
     metric("fanfare_replayed_total", "Events replayed to recovered sockets", |l| {
         l.hub.counters().replayed.get()
     }),
+    metric("fanfare_replay_recent_total", "Pages for clients that came back from memory", |l| {
+        l.cluster.counters().replay_recent.get()
+    }),
+    metric(
+        "fanfare_replay_reads_total",
+        "Reads of a log for clients that came back; one may serve many",
+        |l| l.cluster.counters().replay_reads.get(),
+    ),
     metric(
         "fanfare_replays_given_up_total",
         "Replays that did not come to their end in time and cost their clients the connection",

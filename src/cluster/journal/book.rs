@@ -11,10 +11,13 @@ use fanfare_adapters::{AppendError, Topic};
 use futures_util::{FutureExt, future::join_all};
 use tokio::{sync::oneshot, time::sleep};
 
-use super::{Journal, reader::Reader};
+use super::{Journal, offset, reader::Reader, reads::Reads};
 use crate::{
     cluster::{link::lock, receiver::now},
-    hub::{Command, Delivered, NotDispatched},
+    hub::{
+        Command, Delivered, NotDispatched,
+        recovery::{Page, Unread},
+    },
 };
 
 /// How many held entries are sent at once.
@@ -26,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Resolves when an entry stands in the log; never if it will not.
 pub(in crate::cluster) type Confirming = oneshot::Receiver<()>;
 
-/// See the module. Lock order: `held`, then `reader`; neither while anything is awaited.
+/// See the module. Lock order: `held`, then `reader`, `reads` alone; none while anything is awaited.
 #[derive(Debug)]
 pub(super) struct Book {
     pub(super) namespace: Arc<str>,
@@ -34,6 +37,7 @@ pub(super) struct Book {
     held: Mutex<Held>,
     /// Nothing until the log is followed.
     pub(super) reader: Mutex<Option<Reader>>,
+    reads: Mutex<Reads>,
 }
 
 /// Entries in the order in which they were emitted, from the first that is not confirmed.
@@ -71,6 +75,7 @@ impl Book {
                 renewed: 0,
             }),
             reader: Mutex::default(),
+            reads: Mutex::default(),
         }
     }
 
@@ -144,6 +149,33 @@ impl Book {
     pub(super) fn remind(&self, journal: &Journal) {
         if let Some(reader) = lock(&self.reader).as_ref() {
             reader.remind(journal, self);
+        }
+    }
+
+    /// A page of what was delivered here after a position, if all of it is still in memory.
+    pub(super) fn recent(&self, after: u64) -> Option<Page> {
+        lock(&self.reader).as_ref()?.recent(after)
+    }
+
+    /// Reads a page after a position, in one read with others who want what is in it.
+    pub(super) fn read(self: &Arc<Self>, journal: &Journal, after: u64) -> oneshot::Receiver<Result<Page, Unread>> {
+        let (told, start) = lock(&self.reads).ask(after);
+        if start && let Some(own) = journal.me.upgrade() {
+            journal.spawn(Arc::clone(self).serve_reads(own));
+        }
+        told
+    }
+
+    async fn serve_reads(self: Arc<Self>, journal: Arc<Journal>) {
+        loop {
+            let Some(after) = lock(&self.reads).next() else { return };
+            journal.link.counters.replay_reads.increment();
+            let page = journal.read_page(&self, after).await;
+            let part = page.map(|page| {
+                let entries = page.entries.iter().map(|entry| journal.logged(&self, entry));
+                (entries.collect(), offset(page.end))
+            });
+            lock(&self.reads).answer(after, &part);
         }
     }
 

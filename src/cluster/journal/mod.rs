@@ -5,22 +5,27 @@
 //! |---|---|
 //! | `book` | one namespace: what is appended, and held while the log is away |
 //! | `reader` | one namespace: what comes back is delivered in the order of the log; what was left out is read |
+//! | `tail` | the newest entries, from which clients that come back get what they missed without a read |
+//! | `reads` | those who need older entries: one read at a time, for all whom it serves |
 //!
 //! A log is shared by all nodes, or private to this one. With a private log each node keeps its own order: an emit is appended here
 //! and published to the others, which append it there; a client recovers on the node that it left.
 
 mod book;
 mod reader;
+mod reads;
+mod tail;
 
 use std::{
     collections::HashMap,
+    future::ready,
     sync::{Arc, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
 use fanfare_adapters::{
-    Bound, Entry, Log, PutError, ReadError, Records, Topic,
+    Bound, Entry, Log, PutError, Reading, Records, Topic,
     memory::{MemoryBus, StoreConfig},
 };
 use futures_util::FutureExt;
@@ -38,8 +43,12 @@ use crate::hub::{
     recovery::{self, Away, Later, Logged, NotKept, Offset, Page, Pid, Record, Recovery, Unread},
 };
 
-/// The most entries that are read at once.
-const PAGE_ENTRIES: usize = 1024;
+/// The most that is read at once: of bytes far fewer than an outbox takes, or a burst would cut clients off for which nobody has had the
+/// time to write.
+const PAGE: Bound = Bound {
+    entries: 1024,
+    bytes: 64 << 10,
+};
 
 /// How much longer a log in memory keeps an entry than a session waits: the time from the last proof of what has arrived to the moment
 /// when a connection is held for broken.
@@ -209,35 +218,31 @@ impl Journal {
         wire::seal(topic, &address, &body.part, pieces, &self.link.keys).map_err(|_| NotDispatched::TooLarge)
     }
 
-    fn logged(&self, topic: &Topic, namespace: &Arc<str>, entry: &Entry) -> Logged {
-        Logged {
+    fn logged(&self, book: &Book, entry: &Entry) -> Arc<Logged> {
+        Arc::new(Logged {
             position: entry.position,
-            command: self.decode(topic, namespace, &entry.entry),
-        }
+            command: self.decode(&book.topic, &book.namespace, &entry.entry),
+        })
+    }
+
+    /// A page of a log.
+    fn read_page(&self, book: &Book, after: u64) -> Reading {
+        self.store.log.read(&book.topic, after, PAGE)
     }
 }
 
 impl recovery::Journal for Journal {
-    fn read(&self, namespace: &Arc<str>, after: u64, bytes: usize) -> Later<Result<Page, Unread>> {
-        let topic = self.link.log_topic(namespace);
-        let bound = Bound {
-            entries: PAGE_ENTRIES,
-            bytes,
+    fn read(&self, namespace: &Arc<str>, after: u64) -> Later<Result<Page, Unread>> {
+        let counters = &self.link.counters;
+        let Some(book) = self.book(namespace) else {
+            return Box::pin(ready(Err(Unread::Away)));
         };
-        let reading = self.store.log.read(&topic, after, bound);
-        let (journal, namespace) = (Weak::clone(&self.me), Arc::clone(namespace));
-        Box::pin(async move {
-            let page = reading.await.map_err(|error| match error {
-                ReadError::Away => Unread::Away,
-                _ => Unread::Gone,
-            })?;
-            let journal = journal.upgrade().ok_or(Unread::Away)?;
-            let entries = page.entries.iter().map(|entry| journal.logged(&topic, &namespace, entry));
-            Ok(Page {
-                entries: entries.collect(),
-                end: offset(page.end),
-            })
-        })
+        if let Some(page) = book.recent(after) {
+            counters.replay_recent.increment();
+            return Box::pin(ready(Ok(page)));
+        }
+        let reading = book.read(self, after);
+        Box::pin(reading.map(|told| told.unwrap_or(Err(Unread::Away))))
     }
 
     fn end(&self, namespace: &Arc<str>) -> Later<Result<Offset, Away>> {

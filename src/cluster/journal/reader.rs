@@ -6,8 +6,11 @@ use fanfare_adapters::{Bound, Entry, Fed, Follower, Place, ReadError};
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
-use super::{Journal, PAGE_ENTRIES, book::Book, offset};
-use crate::{cluster::link::lock, hub::Delivered};
+use super::{Journal, PAGE, book::Book, offset, tail::Tail};
+use crate::{
+    cluster::link::lock,
+    hub::{Delivered, recovery::Page},
+};
 
 /// After how long it is tried again to reach a log that is away.
 const RETRY: Duration = Duration::from_millis(100);
@@ -18,10 +21,6 @@ const BATCH: usize = 64;
 /// Sockets that are reached before other tasks get their turn.
 const BATCH_SOCKETS: usize = 1024;
 
-/// Bytes that are read at once: far fewer than an outbox takes, or a burst would cut clients off for which nobody has had the time to
-/// write.
-const PAGE_BYTES: usize = 64 << 10;
-
 /// How far this node has come in a log. Whoever has the lock delivers; so entries come in order, whoever they wake.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -30,6 +29,7 @@ pub(super) struct Reader {
     place: Place,
     /// What comes next was left out, and has to be read.
     gap: bool,
+    tail: Tail,
 }
 
 /// Follows the log of a namespace from now on; at once if it can be reached at once.
@@ -51,6 +51,10 @@ fn begin(journal: &Journal, book: &Book, follower: Follower, place: Place) {
         follower,
         place,
         gap: false,
+        tail: Tail::new(Bound {
+            entries: journal.config().tail_entries,
+            bytes: journal.config().tail_bytes,
+        }),
     });
 }
 
@@ -79,16 +83,12 @@ async fn follow(journal: &Arc<Journal>, book: &Book, open: bool) {
 
 /// Reads what was left out.
 async fn fill(journal: &Journal, book: &Book) {
-    let bound = Bound {
-        entries: PAGE_ENTRIES,
-        bytes: PAGE_BYTES,
-    };
     loop {
         let place = match lock(&book.reader).as_ref() {
             Some(reader) if reader.gap => reader.place,
             _ => return,
         };
-        let outcome = journal.store.log.read(&book.topic, place.position, bound).await;
+        let outcome = journal.read_page(book, place.position).await;
         let lost = match outcome {
             Ok(page) if page.end.epoch == place.epoch => {
                 let mut told = Vec::new();
@@ -150,8 +150,9 @@ impl Reader {
         match entry.position.checked_sub(self.place.position) {
             Some(1) => {
                 self.place.position = entry.position;
-                let command = journal.decode(&book.topic, &book.namespace, &entry.entry);
-                let delivered = journal.hub.deliver(&book.namespace, offset(self.place), command.as_ref());
+                let logged = journal.logged(book, entry);
+                let delivered = journal.hub.deliver(&book.namespace, offset(self.place), logged.command.as_ref());
+                self.tail.push(logged, entry.entry.len());
                 let meant = delivered.as_ref().map_or(0, Delivered::meant);
                 told.extend(delivered);
                 meant
@@ -162,6 +163,14 @@ impl Reader {
                 0
             }
         }
+    }
+
+    /// A page of what was delivered after a position, if all of it is still here.
+    pub(super) fn recent(&self, after: u64) -> Option<Page> {
+        Some(Page {
+            entries: self.tail.after(after, PAGE)?,
+            end: offset(self.place),
+        })
     }
 
     /// Tells the hub how far its namespace has come, without saying that anything was lost.
@@ -175,6 +184,7 @@ impl Reader {
         journal.link.counters.log_holes.increment();
         self.place = place;
         self.gap = true;
+        self.tail.clear();
         journal.hub.log_jumps(&book.namespace, offset(place));
     }
 }

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::{
-    Claim, Journal, KeptHandshake, Ledger, NotKept, Offset, Pid, Record, Session, Stays, ledger, replay, session::Fate, start_of_replay,
+    Claim, Journal, KeptHandshake, Ledger, NotKept, Offset, Pid, Record, Refusal, Session, Stays, ledger, replay, session::Fate,
+    start_of_replay,
 };
 use crate::hub::{
     DisconnectReason, Hub, Room,
@@ -211,12 +212,15 @@ impl Returning {
             }
             record = known.record();
         }
-        let end = journal.end(name).await.ok()?;
-        let start = match start_of_replay(&record, self.claim, end) {
-            Ok(start) => {
-                let _turn = ledger.reads.acquire().await;
-                replay::survey(journal, &ledger.rules, &record, start, end).await.map(|()| start)
-            }
+        let mut end = lock(self.namespace.shard(&record.id)).place;
+        let mut start = start_of_replay(&record, self.claim, end);
+        if let Err(Refusal::Ahead | Refusal::Epoch) = start {
+            // This node may not have come so far.
+            end = journal.end(name).await.ok()?;
+            start = start_of_replay(&record, self.claim, end);
+        }
+        let start = match start {
+            Ok(start) => replay::survey(journal, &ledger.rules, &record, start, end).await.map(|()| start),
             Err(refusal) => Err(refusal),
         };
         match start {

@@ -10,8 +10,8 @@ use crate::hub::Command;
 ///
 /// No method blocks; the futures may be dropped at any time.
 pub trait Journal: Send + Sync + Debug + 'static {
-    /// The entries after a position, at most about so many bytes of them, but one if there is one.
-    fn read(&self, namespace: &Arc<str>, after: u64, bytes: usize) -> Later<Result<Page, Unread>>;
+    /// The entries after a position, at most as many as are good to have in memory at once, but one if there is one.
+    fn read(&self, namespace: &Arc<str>, after: u64) -> Later<Result<Page, Unread>>;
 
     /// Where the log of a namespace ends now.
     fn end(&self, namespace: &Arc<str>) -> Later<Result<Offset, Away>>;
@@ -34,8 +34,8 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Debug, Clone)]
 pub struct Page {
     /// Its entries, in order and without a hole.
-    pub entries: Vec<Logged>,
-    /// Where the log ended when it was read.
+    pub entries: Vec<Arc<Logged>>,
+    /// Where the log ended, as far as was known when it was read.
     pub end: Offset,
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::time::sleep;
 
 use super::{
     KeptHandshake, Later, NotKept, Pid, Recovery, Session,
@@ -42,8 +42,6 @@ pub(in crate::hub) struct Ledger {
     /// Sessions that wait for their clients, or for the deletion of their record. Each has a record, and those are bounded by who
     /// keeps them.
     ended: Mutex<HashMap<Pid, Ended>>,
-    /// Who reads the log for clients that come back, so many at one time.
-    pub(super) reads: Semaphore,
     swept: AtomicBool,
 }
 
@@ -79,7 +77,6 @@ impl Ledger {
     pub(in crate::hub) fn new(rules: &Recovery) -> Self {
         Self {
             ended: Mutex::default(),
-            reads: Semaphore::new(rules.max_reads.max(1)),
             swept: AtomicBool::new(false),
             rules: rules.clone(),
         }

@@ -85,8 +85,6 @@ pub struct Recovery {
     /// slowly than events come or because there are too many like it, is cut off, and gets a new session when it comes back; one that
     /// has missed more than it can get in this time, at once. Default: 60 s.
     pub replay_timeout: Duration,
-    /// For how many clients of one namespace this node reads the log at one time; others wait. Default: 64.
-    pub max_reads: usize,
 }
 
 const REPLAY_RATE: NonZeroU64 = NonZeroU64::new(4 << 20).unwrap();
@@ -104,7 +102,6 @@ impl Default for Recovery {
             replay_rate: REPLAY_RATE,
             node_replay_rate: NODE_REPLAY_RATE,
             replay_timeout: Duration::from_secs(60),
-            max_reads: 64,
         }
     }
 }

@@ -14,9 +14,6 @@ use crate::{
     },
 };
 
-/// Bytes of entries that are read at once.
-const PAGE_BYTES: usize = 64 << 10;
-
 /// Bytes that may wait in the outbox of a client while more is pushed to it. Far below what an outbox takes.
 const AHEAD_BYTES: usize = 128 << 10;
 
@@ -28,15 +25,15 @@ pub(super) async fn survey(journal: &dyn Journal, rules: &Recovery, record: &Rec
     let most_bytes = rules.most_bytes();
     let (mut events, mut bytes, mut position) = (0, 0, start);
     while position < end.position {
-        let page = journal.read(&record.namespace, position, PAGE_BYTES).await;
+        let page = journal.read(&record.namespace, position).await;
         let page = page.map_err(|_| Refusal::Trimmed)?;
         if page.end.epoch != end.epoch || page.entries.is_empty() {
             return Err(Refusal::Epoch);
         }
         for entry in page.entries {
             position = entry.position;
-            if let Some(Command::Emit { target, payload, .. }) = entry.command
-                && record.stays.hears(&target, position)
+            if let Some(Command::Emit { target, payload, .. }) = &entry.command
+                && record.stays.hears(target, position)
             {
                 events += 1;
                 bytes += payload.size() as u64;
@@ -74,12 +71,7 @@ async fn replay(journal: &dyn Journal, ledger: &Ledger, socket: &Arc<socket::Cor
             }
             shard.place
         };
-        let read = {
-            // Who waits for a slow client keeps nobody else from reading.
-            let _turn = ledger.reads.acquire().await;
-            journal.read(&namespace.name, position, PAGE_BYTES).await
-        };
-        let page = match read {
+        let page = match journal.read(&namespace.name, position).await {
             Ok(page) if page.end.epoch == reached.epoch && !page.entries.is_empty() => page,
             // It is still there, and so is the connection: the pages of a log that is away for a moment come later.
             Err(Unread::Away) if socket.is_open() => {
@@ -106,8 +98,8 @@ async fn push(socket: &Arc<socket::Core>, session: &Session, page: Page, reached
         if entry.position > reached.position {
             break;
         }
-        if let Some(Command::Emit { target, payload, flags }) = entry.command
-            && session.hears(&target, entry.position)
+        if let Some(Command::Emit { target, payload, flags }) = &entry.command
+            && session.hears(target, entry.position)
         {
             let (bytes, now) = (payload.size(), now());
             let due = pace.take(bytes, now).max(lock(&namespace.shared.replays).take(bytes, now));
@@ -121,11 +113,11 @@ async fn push(socket: &Arc<socket::Core>, session: &Session, page: Page, reached
                 position: entry.position,
                 ..reached
             };
-            if let Ok(message) = namespace.event_at(&payload, flags, offset) {
+            if let Ok(message) = namespace.event_at(payload, *flags, offset) {
                 match socket.peer.handle.push(&message) {
                     Pushed::Queued => {
                         namespace.shared.counters.replayed.increment();
-                        namespace.tell_watchers(std::slice::from_ref(socket), &payload);
+                        namespace.tell_watchers(std::slice::from_ref(socket), payload);
                     }
                     Pushed::Dropped | Pushed::Overflow | Pushed::Closed => return None,
                 }

@@ -3,13 +3,17 @@
 mod children;
 mod outage;
 mod pace;
+mod reads;
 mod schedules;
 mod stories;
 mod takeover;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use fanfare_adapters::memory::{self, MemoryBus, MemoryStore};
+use fanfare_adapters::{
+    Log,
+    memory::{self, MemoryBus, MemoryStore},
+};
 use serde_json::Value;
 
 use super::bench::settle;
@@ -42,6 +46,17 @@ impl Node {
     }
 
     fn start_hub(bus: &MemoryBus, recovery: Recovery, config: Config, hub: hub::Config) -> Self {
+        Self::start_over(bus, recovery, config, hub, |store| store)
+    }
+
+    /// A node that reaches its log through something.
+    fn start_over<L: Log>(
+        bus: &MemoryBus,
+        recovery: Recovery,
+        config: Config,
+        hub: hub::Config,
+        over: impl FnOnce(Arc<MemoryStore>) -> Arc<L>,
+    ) -> Self {
         let tag = NodeTag::random();
         let hub = hub::Config {
             connection_state_recovery: Some(recovery),
@@ -53,7 +68,7 @@ impl Node {
         let cluster = Cluster::start(config, hub.clone(), adapter, tag).unwrap();
         let store = Arc::new(bus.store());
         let shared = Store {
-            log: store.clone(),
+            log: over(store.clone()),
             records: store.clone(),
             shared: true,
         };

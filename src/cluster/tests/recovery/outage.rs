@@ -176,7 +176,11 @@ async fn what_the_log_has_forgotten_is_not_passed_over() {
         log_bytes: 20_000,
         ..memory::StoreConfig::default()
     });
-    let node = Node::start(&bus);
+    let config = Config {
+        tail_bytes: 10_000,
+        ..Config::default()
+    };
+    let node = Node::start_with(&bus, Recovery::default(), config);
     let mut client = Client::joined(&node).await;
     client.cut();
     for number in 0..100 {

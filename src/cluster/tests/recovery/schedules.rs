@@ -90,9 +90,9 @@ fn room(number: u8) -> String {
 }
 
 impl World {
-    async fn new(recovery: &Recovery) -> Self {
+    async fn new(recovery: &Recovery, config: &Config) -> Self {
         let bus = MemoryBus::new();
-        let start = |_| Node::start_with(&bus, recovery.clone(), Config::default());
+        let start = |_| Node::start_with(&bus, recovery.clone(), config.clone());
         let nodes: Vec<Node> = (0..NODES).map(start).collect();
         let mut watched = Vec::new();
         for number in 0..CLIENTS {
@@ -274,6 +274,8 @@ proptest! {
         steps in prop::collection::vec(step(), 1..80),
         // Some ten events a second: then most of what is done happens in the midst of a replay.
         replay_rate in prop_oneof![Just(4 << 20), 100..400_u64],
+        // Then what was missed is read from the log and comes from memory, in turns.
+        tail_entries in prop_oneof![Just(4096), 1..8_usize],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -281,7 +283,11 @@ proptest! {
                 replay_rate: replay_rate.try_into().unwrap(),
                 ..Recovery::default()
             };
-            let mut world = World::new(&recovery).await;
+            let config = Config {
+                tail_entries,
+                ..Config::default()
+            };
+            let mut world = World::new(&recovery, &config).await;
             for step in steps {
                 world.take(step).await;
             }
