@@ -109,6 +109,11 @@ impl Follower {
 }
 
 impl Feed {
+    /// Whether there still is a follower.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
     /// Feeds the follower; says whether there still is one.
     pub(crate) fn push(&self, fed: Fed) -> bool {
         let Some(shared) = self.0.upgrade() else { return false };

@@ -320,6 +320,9 @@ impl Observer for Link {
 
     fn namespace_removed(&self, name: &Arc<str>) {
         self.unsubscribe(name);
+        if let Some(journal) = self.journal() {
+            journal.namespace_removed(name);
+        }
     }
 }
 

@@ -155,6 +155,12 @@ impl Cluster {
         self.journal.get().map(|journal| journal.store())
     }
 
+    /// How many logs this node follows: one for each recoverable namespace that is here.
+    #[must_use]
+    pub fn logs_followed(&self) -> usize {
+        self.journal.get().map_or(0, |journal| journal.logs())
+    }
+
     /// How this node hears its cluster, now.
     #[must_use]
     pub fn health(&self) -> Health {

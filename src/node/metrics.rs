@@ -66,6 +66,9 @@ const GAUGES: &[Metric] = &[
         "Sessions that wait for their clients to come back",
         |l| l.hub.sessions_waiting() as u64,
     ),
+    metric("fanfare_logs_followed", "Logs of recoverable namespaces that are here", |l| {
+        l.cluster.logs_followed() as u64
+    }),
     metric("fanfare_log_entries", "Entries that this node's logs hold in memory", |l| {
         l.cluster.store().map_or(0, |store| store.log.counters().entries)
     }),

@@ -65,6 +65,11 @@ impl Book {
         }
     }
 
+    /// Whether a new log would serve as well.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.lines.is_empty() && self.origins.is_empty()
+    }
+
     pub(super) fn entries(&self) -> usize {
         self.lines.len()
     }

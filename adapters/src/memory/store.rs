@@ -23,6 +23,9 @@ use crate::{
     follower::{self, Feed},
 };
 
+/// So many logs are never looked through for those that nobody needs.
+const FEW: usize = 64;
+
 /// What the logs and records of a [`MemoryBus`](super::MemoryBus) may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -66,6 +69,8 @@ pub(super) struct Shelves {
 struct State {
     config: StoreConfig,
     logs: BTreeMap<Topic, Shelved>,
+    /// With so many logs it is looked for those that nobody needs.
+    crowded: usize,
     records: Shelf,
     nodes: Vec<Weak<Node>>,
 }
@@ -153,6 +158,20 @@ impl State {
         shelved
     }
 
+    /// Forgets the logs that nobody follows and that have forgotten everything themselves; now and then, when there are many.
+    fn tidy(&mut self, now: Instant) {
+        if self.logs.len() < self.crowded.max(FEW) {
+            return;
+        }
+        let retention = self.retention();
+        self.logs.retain(|_, Shelved { book, feeds }| {
+            feeds.retain(|(_, feed)| feed.is_followed());
+            book.trim(retention, now);
+            !feeds.is_empty() || !book.is_forgotten()
+        });
+        self.crowded = 2 * self.logs.len();
+    }
+
     const fn retention(&self) -> Retention {
         Retention {
             bytes: self.config.log_bytes,
@@ -208,6 +227,7 @@ impl Log for MemoryStore {
 
     fn follow(&self, log: &Topic) -> Following {
         let followed = self.reach(|state, now| {
+            state.tidy(now);
             let (feed, follower) = follower::channel(state.config.follower_bytes);
             let shelved = state.log(log, now);
             shelved.feeds.push((Arc::downgrade(&self.node), feed));
@@ -295,4 +315,30 @@ impl fmt::Debug for MemoryStore {
 /// A number that no other epoch has, as far as chance goes: the standard library's own source of randomness for hash tables.
 fn epoch() -> u64 {
     RandomState::new().hash_one(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryBus;
+
+    #[tokio::test(start_paused = true)]
+    async fn logs_that_nobody_follows_are_forgotten_with_their_entries() {
+        let store = MemoryBus::new().store();
+        let topic = |number: usize| Topic::new(&format!("log.{number}")).unwrap();
+        let (kept, place) = store.follow(&topic(0)).await.unwrap();
+        for number in 1..2000 {
+            drop(store.follow(&topic(number)).await.unwrap());
+            store.append(&topic(number), "me", 1, Bytes::from_static(b"x")).await.unwrap();
+        }
+        let logs = || lock(&store.shelves.state).logs.len();
+        assert_eq!(logs(), 2000, "they can still be read");
+        tokio::time::sleep(StoreConfig::default().log_age + Duration::from_secs(1)).await;
+        for number in 2000..4100 {
+            drop(store.follow(&topic(number)).await.unwrap());
+        }
+        assert!(logs() <= 200, "{} logs", logs());
+        assert_eq!(store.end(&topic(0)).await.unwrap(), place, "one that is followed stays as it is");
+        drop(kept);
+    }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use fanfare_adapters::{AppendError, Topic};
 use futures_util::{FutureExt, future::join_all};
 use tokio::{sync::oneshot, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{Journal, offset, reader::Reader, reads::Reads};
 use crate::{
@@ -38,6 +39,8 @@ pub(super) struct Book {
     /// Nothing until the log is followed.
     pub(super) reader: Mutex<Option<Reader>>,
     reads: Mutex<Reads>,
+    /// Nobody follows the log here any more.
+    pub(super) gone: CancellationToken,
 }
 
 /// Entries in the order in which they were emitted, from the first that is not confirmed.
@@ -50,8 +53,6 @@ struct Held {
     queue: VecDeque<HeldEntry>,
     /// Bytes in the queue, bounded by [`Config::hold_bytes`](crate::cluster::Config::hold_bytes).
     bytes: usize,
-    /// How often the log had to be told another origin.
-    renewed: u32,
 }
 
 #[derive(Debug)]
@@ -72,10 +73,10 @@ impl Book {
                 next: 1,
                 queue: VecDeque::new(),
                 bytes: 0,
-                renewed: 0,
             }),
             reader: Mutex::default(),
             reads: Mutex::default(),
+            gone: CancellationToken::new(),
         }
     }
 
@@ -133,6 +134,10 @@ impl Book {
             journal.spawn(Arc::clone(self).send_held(own));
         }
         Ok(confirming)
+    }
+
+    pub(super) fn holds_nothing(&self) -> bool {
+        lock(&self.held).queue.is_empty()
     }
 
     /// Delivers what has come back, at most so many entries; answers whether there is more.
@@ -211,7 +216,8 @@ impl Book {
             }
             match failed {
                 None => {}
-                Some(AppendError::OutOfOrder { .. }) => lock(&self.held).renew(),
+                // The log has lost entries that it had confirmed, and will not take the next number of this origin: another begins.
+                Some(AppendError::OutOfOrder { .. }) => lock(&self.held).origin = journal.new_origin(),
                 Some(_) => sleep(RETRY).await,
             }
         }
@@ -231,12 +237,5 @@ impl Held {
             self.queue = VecDeque::new();
         }
         self.queue.is_empty()
-    }
-
-    /// The log has lost entries that it had confirmed, and will not take the next number of this origin: another begins.
-    fn renew(&mut self) {
-        self.renewed += 1;
-        let base = self.origin.split('.').next().unwrap_or_default();
-        self.origin = format!("{base}.{}", self.renewed);
     }
 }

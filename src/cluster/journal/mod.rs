@@ -19,7 +19,10 @@ mod tail;
 use std::{
     collections::HashMap,
     future::ready,
-    sync::{Arc, PoisonError, RwLock, Weak},
+    sync::{
+        Arc, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -90,6 +93,8 @@ pub(super) struct Journal {
     store: Store,
     record_keys: Keys,
     books: RwLock<HashMap<Arc<str>, Arc<Book>>>,
+    /// How many names for entries' origins were made.
+    origins: AtomicU64,
     tasks: TaskTracker,
     cancelled: CancellationToken,
 }
@@ -103,6 +108,7 @@ impl Journal {
             link,
             store,
             books: RwLock::default(),
+            origins: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             cancelled,
         })
@@ -138,6 +144,28 @@ impl Journal {
         }
     }
 
+    /// A namespace is no more here: its log is followed no longer. Where something is held for it the book stays, so that nothing overtakes
+    /// that if the namespace comes again.
+    pub(super) fn namespace_removed(&self, name: &Arc<str>) {
+        let mut books = self.books.write().unwrap_or_else(PoisonError::into_inner);
+        let idle = books.get(name).is_some_and(|book| book.holds_nothing());
+        let removed = idle.then(|| books.remove(name)).flatten();
+        drop(books);
+        if let Some(book) = removed {
+            book.gone.cancel();
+        }
+    }
+
+    /// How many logs are followed.
+    pub(super) fn logs(&self) -> usize {
+        self.books.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Who numbers entries from 1 on: nobody who has done so before, or the log would take them for repeats.
+    fn new_origin(&self) -> String {
+        format!("{}.{}", self.link.origin(), self.origins.fetch_add(1, Relaxed))
+    }
+
     /// The book of a namespace, opened when it is new; nothing once the journal is closed.
     fn book(&self, namespace: &Arc<str>) -> Option<Arc<Book>> {
         if let Some(book) = self.books.read().unwrap_or_else(PoisonError::into_inner).get(namespace) {
@@ -151,7 +179,7 @@ impl Journal {
             return None;
         }
         let journal = self.me.upgrade()?;
-        let book = Arc::new(Book::new(namespace, self.link.log_topic(namespace), self.origin().to_string()));
+        let book = Arc::new(Book::new(namespace, self.link.log_topic(namespace), self.new_origin()));
         books.insert(Arc::clone(namespace), Arc::clone(&book));
         drop(books);
         reader::open(&journal, &book);

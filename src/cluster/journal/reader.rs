@@ -40,7 +40,13 @@ pub(super) fn open(journal: &Arc<Journal>, book: &Arc<Book>) {
         begin(journal, book, follower, place);
     }
     let (own, book) = (Arc::clone(journal), Arc::clone(book));
-    journal.spawn(async move { follow(&own, &book, open).await });
+    journal.spawn(async move {
+        tokio::select! {
+            biased;
+            () = book.gone.cancelled() => {}
+            () = follow(&own, &book, open) => {}
+        }
+    });
 }
 
 fn begin(journal: &Journal, book: &Book, follower: Follower, place: Place) {

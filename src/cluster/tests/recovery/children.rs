@@ -88,3 +88,21 @@ async fn a_namespace_stays_until_the_records_of_its_sessions_are_gone() {
     assert!(!exists(&node));
     assert_eq!(fanfare_adapters::Records::counters(&*node.store).records, 0);
 }
+
+/// The log takes what comes again under the same number for a repeat.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_has_come_and_gone_leaves_nothing_and_loses_nothing_when_it_comes_again() {
+    let (node, _expired) = tenants(&MemoryBus::new());
+    let before = node.cluster.logs_followed();
+    for round in 0..5 {
+        let mut client = tenant(&node).await;
+        assert_eq!(node.cluster.logs_followed(), before + 1);
+        node.io.of(NAME).emit("n", &round).unwrap();
+        client.read();
+        assert_eq!(client.saw(), said("n", [round]));
+        client.send("1/tenant-1,");
+        written().await;
+        assert!(!exists(&node));
+        assert_eq!(node.cluster.logs_followed(), before);
+    }
+}
