@@ -160,7 +160,8 @@ settings! {
         parser: ParserKind = "json";
         /// Whether a namespace that came to be by a pattern (name = "/tenant-*") goes when its last client has left.
         cleanup_empty_child_namespaces: bool = false;
-        /// Whether other nodes, and whoever lists the clients, see their cookies and Authorization headers; without it these are withheld.
+        /// Whether whoever lists the clients sees their cookies and Authorization headers, and the pid by which a session is taken over;
+        /// without it these are withheld.
         expose_credentials: bool = false;
     }
 

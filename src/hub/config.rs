@@ -17,7 +17,8 @@ pub struct Config {
     pub ack_bytes: usize,
     /// How long other nodes are waited for unless the caller says otherwise. Default: 5 s.
     pub request_timeout: Duration,
-    /// Whether `fetch_sockets` tells cookies and authorization headers of clients. Default: no, they are withheld.
+    /// Whether `fetch_sockets` tells cookies and authorization headers of clients, and the `pid` by which a session is taken over. Default:
+    /// no, they are withheld.
     pub expose_credentials: bool,
     /// How many namespaces one connection may join; further ones are refused. Default: 32.
     pub max_namespaces: usize,

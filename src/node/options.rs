@@ -181,7 +181,8 @@ impl Builder {
         /// How long other nodes are waited for unless the caller says otherwise. Default 5 s; above zero.
         request_timeout(timeout: Duration) => hub.request_timeout;
 
-        /// Whether `fetch_sockets` tells cookies and authorization headers of clients. Default `false`: they are withheld.
+        /// Whether `fetch_sockets` tells cookies and authorization headers of clients, and the `pid` by which a session is taken over. Default
+        /// `false`: they are withheld.
         expose_credentials(expose: bool) => hub.expose_credentials;
 
         /// Bytes of JSON that a client may send as its auth for a namespace, which are kept as long as its socket; a CONNECT with more is
