@@ -57,6 +57,21 @@ pub(crate) struct UrlForm {
 }
 
 impl Endpoint {
+    /// Reads a URL that may name several hosts, `scheme://[user:password@]host[:port],host[:port][/path]`: one endpoint for each.
+    pub(crate) fn parse_all(text: &str, form: UrlForm) -> Result<Vec<Self>, ConfigError> {
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        if !hosts.contains(',') {
+            return Ok(vec![Self::parse(text, form)?]);
+        }
+        let hosts = hosts.split(',');
+        hosts
+            .map(|host| Self::parse(&format!("{scheme}://{login}{host}{path}"), form))
+            .collect()
+    }
+
     pub(crate) fn parse(text: &str, form: UrlForm) -> Result<Self, ConfigError> {
         let error = |problem: &dyn fmt::Display| ConfigError::new(form.key, problem, form.expected);
         let url = Url::parse(text).map_err(|problem| error(&format_args!("not a URL ({problem})")))?;
@@ -85,18 +100,38 @@ impl Endpoint {
     }
 }
 
-/// A URL for people: without user name, password, query and fragment.
-pub(crate) fn masked(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else {
-        return "(not a URL)".to_owned();
-    };
-    let secret = !url.username().is_empty() || url.password().is_some();
-    url.set_query(None);
-    url.set_fragment(None);
-    if secret && (url.set_username("***").is_err() || url.set_password(None).is_err()) {
-        return "(hidden)".to_owned();
+/// The text of a URL, or of several separated by commas, without what could be a user, a password or a token: what stands before an `@`,
+/// and what follows a `?`. It need not be a URL, so that mistakes can be shown too.
+///
+/// ```
+/// assert_eq!(fanfare_adapters::masked("redis-sentinel://me:secret@a:1,b:2/m"), "redis-sentinel://***@a:1,b:2/m");
+/// ```
+#[must_use]
+pub fn masked(text: &str) -> String {
+    let mut urls: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        match urls.last_mut() {
+            // A comma between hosts, or in a password.
+            Some(url) if !part.contains("://") => *url = format!("{url},{part}"),
+            _ => urls.push(part.to_owned()),
+        }
     }
-    url.to_string()
+    let masked = urls.iter().map(|url| {
+        let (scheme, rest) = url.find("://").map_or(("", url.as_str()), |at| url.split_at(at + 3));
+        let (secret, place) = rest.rsplit_once('@').map_or(("", rest), |(_, place)| ("***@", place));
+        let (place, query) = place.split_once('?').map_or((place, ""), |(place, _)| (place, "?***"));
+        format!("{scheme}{secret}{place}{query}")
+    });
+    masked.collect::<Vec<_>>().join(",")
+}
+
+/// A URL for `Debug`: [`masked`], and nothing of a text that is no URL, which may be a secret in the wrong place.
+pub(crate) fn shown(text: &str) -> String {
+    if text.contains("://") {
+        masked(text)
+    } else {
+        "(not a URL)".to_owned()
+    }
 }
 
 /// Shows that a secret is set, not which.
@@ -187,9 +222,35 @@ mod tests {
         ] {
             let error = Endpoint::parse(text, FORM).expect_err(text);
             assert_eq!(error.key(), "url");
-            assert!(!format!("{error} {error:?} {}", masked(text)).contains("secret"), "{error}");
+            assert!(!format!("{error} {error:?} {}", shown(text)).contains("secret"), "{error}");
         }
         assert_eq!(masked("nats://token@host:1"), "nats://***@host:1");
+        assert_eq!(masked("nats://me:p,q@h:1, nats://t@i"), "nats://***@h:1, nats://***@i");
+        assert_eq!(
+            masked("redis-cluster://me:p,q/r?s@h:1,i:2/x?y"),
+            "redis-cluster://***@h:1,i:2/x?***"
+        );
+    }
+
+    #[test]
+    fn hosts_share_what_else_the_url_says() {
+        let all = Endpoint::parse_all("redis://me:p%2Cq@h1:1,h2,[::1]:3/x", FORM).unwrap();
+        let places: Vec<_> = all.iter().map(|endpoint| (endpoint.host.as_str(), endpoint.port)).collect();
+        assert_eq!(places, [("h1", 1), ("h2", 6379), ("[::1]", 3)]);
+        assert!(
+            all.iter()
+                .all(|endpoint| endpoint.path == "x" && endpoint.password.as_deref() == Some("p,q"))
+        );
+        for text in [
+            "redis://h1,",
+            "redis://,h1",
+            "redis://h1:x,h2",
+            "h1,h2",
+            "redis://me:secret@h1,h2:70000",
+        ] {
+            let error = Endpoint::parse_all(text, FORM).expect_err(text);
+            assert!(!format!("{error}").contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -39,6 +39,8 @@ mod outbound;
 mod patterns;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod stamp;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod turn;
 mod wishes;
 
 pub mod memory;
@@ -49,7 +51,7 @@ pub mod redis;
 
 pub use adapter::{Adapter, Counters, Limits, PublishError, SubscribeError, Subscribing};
 #[cfg(any(feature = "nats", feature = "redis"))]
-pub use config::ConfigError;
+pub use config::{ConfigError, masked};
 pub use follower::{Fed, Follower};
 pub use inbox::{DEFAULT_INBOX_BYTES, Delivery, GapCause, Inbox};
 pub use log::{

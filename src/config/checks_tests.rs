@@ -54,6 +54,14 @@ fn keys_that_contradict_each_other_are_mistakes() {
             "adapter.nats.token = \"t\"\nadapter.nats.user = \"u\"",
             "adapter.nats.token: expected one way to log in",
         ),
+        (
+            "adapter.kind = \"redis\"\nadapter.redis.url = \"redis-sentinel://me:hunter2@a:1,b:2\"",
+            "adapter.redis.url: a path that is no name of a master (A-Z a-z 0-9 . - _); expected redis://",
+        ),
+        (
+            "adapter.kind = \"redis\"\nadapter.redis.sentinel_password = \"hunter2\"",
+            "adapter.redis.sentinel_password: the URL names no sentinels; expected",
+        ),
     ] {
         let found = mistake(text);
         assert!(found.starts_with(expected), "{found}");

@@ -298,19 +298,23 @@ settings! {
 
     /// Used when adapter.kind is "redis".
     ["adapter.redis"] redis: RedisSection {
-        /// Where Redis or Valkey is; "rediss://" for TLS.
+        /// Where Redis or Valkey is: "redis://host:port", or "redis-sentinel://host:port,host:port/master"; "rediss…" for TLS.
         url: RedisUrl = "redis://127.0.0.1:6379";
         /// The user, if the URL does not name one.
         username: Name = "";
         /// The password, if the URL does not have one.
         password: Secret = "";
+        /// The user at the sentinels, if they want one.
+        sentinel_username: Name = "";
+        /// The password at the sentinels, if they want one; that of the URL is for the servers alone.
+        sentinel_password: Secret = "";
         /// A PEM file with the certificate authorities that may have signed the server's certificate, instead of the public ones.
         tls_ca: FilePath = "";
     }
 
     /// Used when adapter.kind is "nats".
     ["adapter.nats"] nats: NatsSection {
-        /// Where NATS is; "tls://" for TLS.
+        /// Where NATS is; "tls://" for TLS. Of a cluster some servers, separated by commas: the others are learnt from them.
         url: NatsUrls = "nats://127.0.0.1:4222";
         /// The user, if the URL does not name one.
         user: Name = "";

@@ -244,6 +244,12 @@ fn secrets_are_masked_wherever_they_stand() {
     for shown in [format!("{loaded:?}"), settings(&sources).join("\n")] {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
+    sources = file(
+        "adapter.redis.url = \"redis-sentinel://admin:hunter2,hunter2?hunter2@a:1,b:2/m\"\nadapter.redis.sentinel_password = \"hunter2\"",
+    );
+    let shown = settings(&sources).join("\n");
+    assert!(shown.contains("adapter.redis.url = \"redis-sentinel://***@a:1,b:2/m\""), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
     // And in mistakes: a wrong scheme, no URL at all, a number where a text belongs.
     sources = variables(&[
         ("FANFARE_ADAPTER__REDIS__URL", "http://admin:hunter2@db"),
@@ -369,6 +375,10 @@ fn forms_refuse_what_would_fail_later() {
         ("cluster.advertise", "\"[::1]:3001\""),
         ("log.level", "\"warn,fanfare::hub=trace\""),
         ("adapter.redis.url", "\"rediss://u:p@redis.example.com:6380\""),
+        (
+            "adapter.redis.url",
+            "\"redis-sentinel://a:26379,b:26379/m\"\nadapter.kind = \"redis\"",
+        ),
         ("adapter.nats.url", "\"tls://a:4222, nats://b:4222\""),
     ] {
         assert_eq!(mistakes(&file(&format!("{key} = {good}"))), Vec::<String>::new(), "{key} {good}");

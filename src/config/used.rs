@@ -282,6 +282,8 @@ fn adapter(settings: &Settings) -> AdapterConfig {
             url: settings.redis.url.0.clone(),
             username: settings.redis.username.0.clone(),
             password: settings.redis.password.reveal().map(str::to_owned),
+            sentinel_username: settings.redis.sentinel_username.0.clone(),
+            sentinel_password: settings.redis.sentinel_password.reveal().map(str::to_owned),
             tls_ca: settings.redis.tls_ca.0.clone(),
             queue_bytes,
             outage_age,

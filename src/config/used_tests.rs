@@ -94,6 +94,14 @@ const CHANGES: &[(&str, &str)] = &[
     ("adapter.redis.url", "\"redis://other\"\nadapter.kind = \"redis\""),
     ("adapter.redis.username", "\"me\"\nadapter.kind = \"redis\""),
     ("adapter.redis.password", "\"p\"\nadapter.kind = \"redis\""),
+    (
+        "adapter.redis.sentinel_username",
+        "\"me\"\nadapter.kind = \"redis\"\nadapter.redis.url = \"redis-sentinel://h/m\"",
+    ),
+    (
+        "adapter.redis.sentinel_password",
+        "\"p\"\nadapter.kind = \"redis\"\nadapter.redis.url = \"redis-sentinel://h/m\"",
+    ),
     ("adapter.redis.tls_ca", "\"/nowhere\"\nadapter.kind = \"redis\""),
     ("adapter.nats.url", "\"nats://other\"\nadapter.kind = \"nats\""),
     (

@@ -6,7 +6,7 @@ use async_nats::{ConnectOptions, ServerAddr};
 
 use crate::{
     ConfigError, DEFAULT_INBOX_BYTES, DEFAULT_OUTAGE_AGE, DEFAULT_QUEUE_BYTES,
-    config::{Endpoint, UrlForm, hidden, masked, tls},
+    config::{Endpoint, UrlForm, hidden, shown, tls},
     core::Bounds,
 };
 
@@ -22,7 +22,8 @@ const FORM: UrlForm = UrlForm {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// `nats://[user:password@]host[:port]`, `nats://token@host`, or `tls://` for TLS; several are tried in turn, and an entry may be
-    /// several separated by commas. Servers that a cluster announces are not used: name them, or a name that resolves to them.
+    /// several separated by commas. Servers that a cluster announces are tried after them, with the login and the scheme of the server
+    /// that has announced them.
     pub urls: Vec<String>,
     /// Takes precedence over the URL's.
     pub user: Option<String>,
@@ -152,6 +153,11 @@ impl Config {
 }
 
 impl Login {
+    #[cfg(test)]
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_ref().map(|(user, _)| user.as_str())
+    }
+
     /// Presents itself in `options`.
     pub(super) fn apply(self, mut options: ConnectOptions) -> std::io::Result<ConnectOptions> {
         if let Some((user, password)) = self.user {
@@ -193,7 +199,7 @@ impl fmt::Debug for Config {
                 &urls
                     .iter()
                     .flat_map(|urls| urls.split(','))
-                    .map(|url| masked(url.trim()))
+                    .map(|url| shown(url.trim()))
                     .collect::<Vec<_>>(),
             )
             .field("user", user)

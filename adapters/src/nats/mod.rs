@@ -7,6 +7,8 @@
 //! subscriptions on the same connection, and its coming back proves them. The same is done every second, since the library's own
 //! pings need three rounds to notice a silent server.
 //!
+//! A session is made with any server of the list, and with any that these have announced; when it ends, the next one is tried at once.
+//!
 //! A user with permissions needs to publish and subscribe `<cluster name>.>` and `_INBOX.>`, where those private subjects are.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -24,6 +26,7 @@ mod config;
 mod ears;
 mod merge;
 mod session;
+mod targets;
 
 pub use crate::ConfigError;
 pub use config::Config;

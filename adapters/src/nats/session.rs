@@ -17,6 +17,7 @@ use super::{
     config::Target,
     ears::{Ears, QUEUE, Woken, in_full},
     merge::{Heard, Merge},
+    targets::{Announced, Targets},
 };
 use crate::{
     ConfigError, GapCause, Pattern, Topic,
@@ -24,6 +25,7 @@ use crate::{
     driver::{Backend, Fault, Session, UNRESPONSIVE},
     outbound::Outgoing,
     stamp::{Stamp, Stamper},
+    turn::Turn,
 };
 
 /// Commands that async-nats may hold before they are written. Full: the writer waits, and the adapter's own queue fills.
@@ -31,9 +33,8 @@ const COMMANDS: usize = 1024;
 
 /// Makes connections.
 pub(super) struct Nats {
-    targets: Vec<Target>,
-    /// The target to try next.
-    turn: usize,
+    targets: Targets,
+    turn: Turn,
     requires_tls: bool,
     tls: rustls::ClientConfig,
     dead_end: ServerAddr,
@@ -50,6 +51,10 @@ pub(super) struct Line {
     probe: tokio::sync::Mutex<Probe>,
     /// Goes on counting from one session to the next.
     stamper: Arc<tokio::sync::Mutex<Stamper>>,
+    /// The server that this is a connection to.
+    target: Target,
+    /// Is told what the server announces.
+    announced: Arc<Announced>,
 }
 
 struct Probe {
@@ -74,8 +79,8 @@ impl Nats {
             .parse()
             .map_err(|problem| ConfigError::new("url", problem, "a server address"))?;
         Ok(Self {
-            targets: config.targets()?,
-            turn: 0,
+            targets: Targets::new(config.targets()?),
+            turn: Turn::default(),
             requires_tls: config.requires_tls(),
             tls: config.tls_config()?,
             dead_end,
@@ -107,9 +112,14 @@ impl Backend for Nats {
     const NAME: &'static str = "nats";
 
     async fn connect(&mut self, core: &Arc<Core>) -> Result<Line, Fault> {
-        let turn = self.turn;
-        self.turn = (turn + 1) % self.targets.len().max(1);
-        let Target { address, login } = self.targets.get(turn).cloned().ok_or_else(|| Fault::new("no server address"))?;
+        let core: &Core = core;
+        self.turn.try_all(&self.targets.all(), |target| self.open(target, core)).await
+    }
+}
+
+impl Nats {
+    async fn open(&self, target: Target, core: &Core) -> Result<Line, Fault> {
+        let Target { address, login } = target.clone();
         let ears = Ears::default();
         let events = Arc::new(Events {
             down: CancellationToken::new(),
@@ -136,14 +146,17 @@ impl Backend for Nats {
         core.set_max_payload(client.server_info().max_payload);
         let subject = client.new_inbox();
         let echo = client.subscribe(subject.clone()).await.map_err(Fault::new)?;
-        Ok(Line {
+        let line = Line {
             client,
             woken: ears.woken(),
             ears: Mutex::new(ears),
             events,
             probe: tokio::sync::Mutex::new(Probe { subject, echo, sent: 0 }),
             stamper: self.stamper.clone(),
-        })
+            announced: self.targets.announced(),
+            target,
+        };
+        Ok(line)
     }
 }
 
@@ -211,9 +224,13 @@ impl Session for Line {
             Err(Fault::new("the connection was closed"))
         };
         tokio::select! {
-            proven = round_trip => proven,
-            fault = self.ended() => Err(fault),
+            proven = round_trip => proven?,
+            fault = self.ended() => return Err(fault),
         }
+        // Servers come and go while the connection stands, so this is looked at again and again.
+        let Target { address, login } = &self.target;
+        self.announced.hear(&self.client.server_info().connect_urls, address, login);
+        Ok(())
     }
 
     async fn publish(&self, batch: Vec<Outgoing>) -> Result<u64, Fault> {

@@ -2,36 +2,32 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use fred::types::{
-    RespVersion,
-    config::{Config as FredConfig, ServerConfig},
-};
-
+use super::topology::Plan;
 use crate::{
     ConfigError, DEFAULT_INBOX_BYTES, DEFAULT_OUTAGE_AGE, DEFAULT_QUEUE_BYTES,
-    config::{Endpoint, UrlForm, hidden, masked, tls},
+    config::{hidden, shown},
     core::Bounds,
-};
-
-const FORM: UrlForm = UrlForm {
-    key: "url",
-    plain: "redis",
-    tls: "rediss",
-    port: 6379,
-    expected: "redis://[user:password@]host[:port][/database], or rediss:// for TLS",
 };
 
 /// What a Redis adapter can be told. Secrets are not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. A password without a user is written `:password@`.
-    /// The database is selected but does not matter: Redis' pub/sub knows no databases.
+    /// Where Redis is. A password without a user is written `:password@`; with `rediss` in place of `redis`, TLS is spoken.
+    ///
+    /// * `redis://[user:password@]host[:port][/database]`: one server. The database is selected but does not matter: Redis' pub/sub
+    ///   knows no databases.
+    /// * `redis-sentinel://[user:password@]host[:port],host[:port]/master`: the server that one of these sentinels names as the master
+    ///   of that name, asked anew for each session. User and password are the server's.
     pub url: String,
     /// Takes precedence over the URL's.
     pub username: Option<String>,
     /// Takes precedence over the URL's.
     pub password: Option<String>,
-    /// A PEM file with the authorities to trust in place of the system's; with `rediss://` only.
+    /// Who the adapter is to the sentinels, if they ask; the server's login is never shown to them.
+    pub sentinel_username: Option<String>,
+    /// See `sentinel_username`; a password may stand alone.
+    pub sentinel_password: Option<String>,
+    /// A PEM file with the authorities to trust in place of the system's; with TLS only.
     pub tls_ca: Option<PathBuf>,
     /// Bytes of messages that may wait to be sent; above it `publish` answers `Full`. One message of any size that the backend
     /// takes may always wait. Default 1 MiB.
@@ -50,6 +46,8 @@ impl Config {
             url: url.into(),
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             tls_ca: None,
             queue_bytes: DEFAULT_QUEUE_BYTES,
             outage_age: DEFAULT_OUTAGE_AGE,
@@ -62,7 +60,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for the first key that cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.to_fred().map(drop)
+        Plan::new(self).map(drop)
     }
 
     pub(super) fn bounds(&self) -> Bounds {
@@ -71,36 +69,6 @@ impl Config {
             outage_age: self.outage_age,
             inbox_bytes: self.inbox_bytes,
         }
-    }
-
-    pub(super) fn to_fred(&self) -> Result<FredConfig, ConfigError> {
-        let endpoint = Endpoint::parse(&self.url, FORM)?;
-        let database = match endpoint.path.as_str() {
-            "" => None,
-            number => Some(
-                number
-                    .parse()
-                    .map_err(|_| ConfigError::new("url", "a path that is no database number (0 to 255)", FORM.expected))?,
-            ),
-        };
-        if self.tls_ca.is_some() && !endpoint.tls {
-            return Err(ConfigError::new(
-                "tls_ca",
-                "the URL asks for no TLS",
-                "tls_ca together with a rediss:// URL",
-            ));
-        }
-        let tls = endpoint.tls.then(|| tls(self.tls_ca.as_deref())).transpose()?;
-        Ok(FredConfig {
-            fail_fast: true,
-            username: self.username.clone().or(endpoint.username),
-            password: self.password.clone().or(endpoint.password),
-            server: ServerConfig::new_centralized(endpoint.host, endpoint.port),
-            version: RespVersion::RESP3,
-            database,
-            tls: tls.map(|tls| fred::types::config::TlsConnector::from(tls).into()),
-            ..FredConfig::default()
-        })
     }
 }
 
@@ -116,15 +84,19 @@ impl fmt::Debug for Config {
             url,
             username,
             password,
+            sentinel_username,
+            sentinel_password,
             tls_ca,
             queue_bytes,
             outage_age,
             inbox_bytes,
         } = self;
         f.debug_struct("Config")
-            .field("url", &masked(url))
+            .field("url", &shown(url))
             .field("username", username)
             .field("password", &hidden(password.as_ref()))
+            .field("sentinel_username", sentinel_username)
+            .field("sentinel_password", &hidden(sentinel_password.as_ref()))
             .field("tls_ca", tls_ca)
             .field("queue_bytes", queue_bytes)
             .field("outage_age", outage_age)
@@ -141,7 +113,6 @@ mod tests {
     fn mistakes_name_the_key() {
         let error = |config: Config| config.check().unwrap_err().to_string();
         assert!(error(Config::new("http://h")).starts_with("url: unknown scheme"));
-        assert!(error(Config::new("redis://h/x")).starts_with("url: a path that is no database"));
         let tls_ca = Some("/nowhere/ca.pem".into());
         assert!(
             error(Config {
@@ -163,7 +134,8 @@ mod tests {
     fn debug_hides_secrets() {
         let config = Config {
             password: Some("secret".into()),
-            ..Config::new("redis://me:secret@h")
+            sentinel_password: Some("secret".into()),
+            ..Config::new("redis-sentinel://me:secret@h,i/m")
         };
         assert!(!format!("{config:?}").contains("secret"));
     }

@@ -1,4 +1,4 @@
-//! Redis (or Valkey) pub/sub on a standalone server, over the client library fred.
+//! Redis (or Valkey) pub/sub, over the client library fred: a standalone server, or the master that sentinels name.
 //!
 //! Two connections, both RESP3: one publishes, one hears. Messages carry a stamp of sixteen bytes (see `stamp`), by which the copies
 //! are dropped that Redis sends when several patterns match.
@@ -7,6 +7,9 @@
 //! connection, whose answer comes after the subscription stands, and an error in place of a reply surfaces there. Its watch over
 //! silent servers is asleep when nothing waits for an answer, and cannot act while a write blocks; so both connections are PINGed
 //! every second, and one that does not answer for 5 s is cut.
+//!
+//! Behind sentinels each session begins with the question which server is the master now, and ends with it. What was published shortly
+//! before a failover may be lost with the old master, as everything else that pub/sub had under way.
 //!
 //! Redis closes the connection of a subscriber for which more waits than `client-output-buffer-limit pubsub` allows (32 MiB, or 8 MiB
 //! for a minute, by default): what waited is a hole, and the adapter connects anew. With messages of megabytes, raise it. Redis'
@@ -24,7 +27,10 @@ use crate::{
 };
 
 mod config;
+mod connection;
+mod sentinel;
 mod session;
+mod topology;
 
 pub use crate::ConfigError;
 pub use config::Config;

@@ -1,42 +1,41 @@
 //! One pair of connections to Redis.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::sync::Arc;
 
 use fred::{
-    clients::Client,
-    error::Error,
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
-    types::{
-        ConnectHandle, Message, Value,
-        config::{Config as FredConfig, ConnectionConfig, PerformanceConfig, TcpConfig, UnresponsiveConfig},
-    },
+    interfaces::{EventInterface, PubsubInterface},
+    types::{Message, Value},
 };
-use futures_util::{future::try_join, poll};
-use tokio::{
-    sync::{Mutex, broadcast},
-    task::AbortHandle,
-};
+use futures_util::future::try_join;
+use tokio::sync::{Mutex, broadcast};
 
-use super::Config;
+use super::{
+    Config,
+    connection::{Connection, fault},
+    sentinel::Sentinels,
+    topology::{Access, Address, Plan, Topology},
+};
 use crate::{
     ConfigError, GapCause, Pattern, Topic,
     core::Core,
-    driver::{Backend, Fault, Session, UNRESPONSIVE},
+    driver::{Backend, Fault, Session},
     outbound::Outgoing,
     stamp::{Seen, Stamp, Stamper},
 };
 
-/// Messages that fred may hold before the adapter takes them. Full: the oldest are dropped and the inbox says `Gap(Lagged)`.
-const HEARD: usize = 8192;
-
-/// Commands that fred may hold: a batch counts as one, so this is never reached. Full: the command fails, and with it the session.
-const COMMANDS: usize = 1024;
-
 /// Makes pairs of connections.
 #[derive(Debug)]
 pub(super) struct Redis {
-    config: FredConfig,
+    master: Master,
+    access: Access,
     stamper: Arc<Mutex<Stamper>>,
+}
+
+/// Who is to be connected to.
+#[derive(Debug)]
+enum Master {
+    At(Address),
+    KnownTo(Sentinels),
 }
 
 /// One pair of connections.
@@ -49,23 +48,20 @@ pub(super) struct Pair {
     stamper: Arc<Mutex<Stamper>>,
 }
 
-/// A connection, and the fred task that drives it.
-#[derive(Debug)]
-struct Connection {
-    client: Client,
-    /// Taken by the one that waits for the end.
-    driver: Mutex<Option<ConnectHandle>>,
-    cut: Cut,
-}
-
-/// Ends the fred task when dropped; fred would otherwise stay in a blocked write.
-#[derive(Debug)]
-struct Cut(AbortHandle);
-
 impl Redis {
     pub(super) fn new(config: &Config, stamper: Stamper) -> Result<Self, ConfigError> {
+        let Plan {
+            topology,
+            servers,
+            sentinels,
+        } = Plan::new(config)?;
+        let master = match topology {
+            Topology::Alone(address) => Master::At(address),
+            Topology::Sentinels(addresses, name) => Master::KnownTo(Sentinels::new(addresses, sentinels, name)),
+        };
         Ok(Self {
-            config: config.to_fred()?,
+            master,
+            access: servers,
             stamper: Arc::new(Mutex::new(stamper)),
         })
     }
@@ -76,7 +72,15 @@ impl Backend for Redis {
     const NAME: &'static str = "redis";
 
     async fn connect(&mut self, _core: &Arc<Core>) -> Result<Pair, Fault> {
-        let (publisher, listener) = try_join(Connection::open(&self.config), Connection::open(&self.config)).await?;
+        let address = match &self.master {
+            Master::At(address) => address.clone(),
+            Master::KnownTo(sentinels) => sentinels.master().await?,
+        };
+        let open = || Connection::open(&self.access, &address);
+        let (publisher, listener) = try_join(open(), open()).await?;
+        if matches!(self.master, Master::KnownTo(_)) && !publisher.is_master().await? {
+            return Err(Fault::new(format_args!("{address} is no longer a master")));
+        }
         // Before the first subscription, so nothing is missed.
         let heard = Mutex::new(listener.client.message_rx());
         Ok(Pair {
@@ -135,8 +139,7 @@ impl Session for Pair {
     }
 
     async fn prove(&self) -> Result<(), Fault> {
-        let ping = async |connection: &Connection| connection.client.ping::<Value>(None).await.map_err(|error| fault(&error));
-        try_join(ping(&self.listener), ping(&self.publisher)).await.map(drop)
+        try_join(self.listener.ping(), self.publisher.ping()).await.map(drop)
     }
 
     async fn publish(&self, batch: Vec<Outgoing>) -> Result<u64, Fault> {
@@ -164,66 +167,8 @@ impl Session for Pair {
     }
 
     fn abort(&self) {
-        self.publisher.cut.0.abort();
-        self.listener.cut.0.abort();
-    }
-}
-
-impl Connection {
-    async fn open(config: &FredConfig) -> Result<Self, Fault> {
-        let performance = PerformanceConfig {
-            broadcast_channel_capacity: HEARD,
-            ..PerformanceConfig::default()
-        };
-        let connection = ConnectionConfig {
-            connection_timeout: UNRESPONSIVE,
-            internal_command_timeout: UNRESPONSIVE,
-            max_command_attempts: 1,
-            max_command_buffer_len: COMMANDS,
-            tcp: TcpConfig {
-                nodelay: Some(true),
-                ..TcpConfig::default()
-            },
-            unresponsive: UnresponsiveConfig {
-                max_timeout: Some(UNRESPONSIVE),
-                interval: Duration::from_secs(1),
-            },
-            ..ConnectionConfig::default()
-        };
-        // No reconnect policy: this client lives as long as its connection, the driver makes the next one.
-        let client = Client::new(config.clone(), Some(performance), Some(connection), None);
-        let waiter = client.clone();
-        let waiting = waiter.wait_for_connect();
-        tokio::pin!(waiting);
-        // Subscribes to the outcome before there can be one.
-        if let Poll::Ready(Err(error)) = poll!(waiting.as_mut()) {
-            return Err(fault(&error));
-        }
-        let mut driver = client.connect();
-        let cut = Cut(driver.abort_handle());
-        tokio::select! {
-            biased;
-            ended = &mut driver => return Err(ending(ended)),
-            connected = waiting => connected.map_err(|error| fault(&error))?,
-        }
-        Ok(Self {
-            client,
-            driver: Mutex::new(Some(driver)),
-            cut,
-        })
-    }
-
-    async fn ended(&self) -> Fault {
-        match self.driver.lock().await.take() {
-            Some(driver) => ending(driver.await),
-            None => Fault::new("the connection has ended"),
-        }
-    }
-}
-
-impl Drop for Cut {
-    fn drop(&mut self) {
-        self.0.abort();
+        self.publisher.abort();
+        self.listener.abort();
     }
 }
 
@@ -250,15 +195,4 @@ fn split(patterns: &[Pattern]) -> (Vec<String>, Vec<String>) {
         }
     }
     (channels, globs)
-}
-
-fn ending(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Fault {
-    match ended {
-        Ok(Err(error)) => fault(&error),
-        _ => Fault::new("the connection was closed"),
-    }
-}
-
-fn fault(error: &Error) -> Fault {
-    Fault::new(error)
 }

@@ -2,8 +2,10 @@
 //! on free ports, kill, freeze and start again.
 //!
 //! * `server`: a backend's server as a child process
+//! * `fleet`: several servers that are one backend
 //! * `world`: a backend and its nodes, and the words that the tests are written in
 //! * `delivery`, `order`, `bounds`, `life`, `outage`: what every backend must do
+//! * `failover`: when a server of several dies
 //! * `lag`: when the client library cannot keep up
 //! * `log`, `records`: what logs and records must do, where there are any
 //! * `login`, `tls`: what only backends with a server can get wrong
@@ -12,6 +14,8 @@
 
 mod bounds;
 mod delivery;
+mod failover;
+mod fleet;
 mod lag;
 mod life;
 mod log;
@@ -106,3 +110,33 @@ with_server! {
 }
 
 over!(nats_limits, Nats, [bounds::what_is_too_large_for_the_backend_is_refused]);
+
+/// What holds for one server holds for several.
+macro_rules! with_fleet {
+    ($($behaviour:tt)*) => {
+        over!(sentinel, Sentinel, [$($behaviour)*]);
+        over!(nats_cluster, NatsCluster, [$($behaviour)*]);
+    };
+}
+
+with_fleet! {
+    delivery::a_node_hears_its_own_messages,
+    delivery::an_unsubscribed_pattern_is_silent,
+    order::what_one_publisher_sends_arrives_in_order_across_topics,
+    life::close_sends_what_is_queued_and_ends_everything,
+    life::an_adapter_that_starts_before_its_backend_connects_later,
+}
+
+over!(
+    sentinel_failover,
+    Sentinel,
+    [
+        failover::a_killed_master_ends_in_a_session_with_its_successor,
+        failover::a_name_that_no_sentinel_knows_is_said,
+    ]
+);
+over!(
+    nats_failover,
+    NatsCluster,
+    [failover::a_killed_server_ends_in_a_session_with_another]
+);

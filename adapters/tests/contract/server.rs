@@ -18,10 +18,20 @@ use crate::world::Kind;
 /// How long a server may take to answer on its port.
 const START: Duration = Duration::from_secs(20);
 
+/// What a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    Redis,
+    Sentinel,
+    Nats,
+}
+
 /// A server of a fixed port that can be started more than once. The process is killed, by its own id, when this is dropped.
 pub struct Server {
-    kind: Kind,
+    pub program: Program,
     pub port: u16,
+    /// Further arguments; of a sentinel, lines of its configuration.
+    pub arguments: Vec<String>,
     login: Option<(&'static str, &'static str)>,
     /// A certificate and its key, when the server speaks TLS.
     identity: Option<(PathBuf, PathBuf)>,
@@ -32,13 +42,22 @@ pub struct Server {
 impl Server {
     /// Chooses a port; nothing runs yet. With a login, the server asks for it (Redis: the password alone).
     pub fn new(kind: Kind, login: Option<(&'static str, &'static str)>) -> Self {
+        let program = if kind == Kind::Nats { Program::Nats } else { Program::Redis };
+        let mut server = Self::of(program);
+        server.login = login;
+        server
+    }
+
+    /// A server that asks for nothing.
+    pub fn of(program: Program) -> Self {
         let port = free_port();
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("contract-{port}"));
         std::fs::create_dir_all(&directory).expect("a directory for the server");
         Self {
-            kind,
+            program,
             port,
-            login,
+            arguments: Vec::new(),
+            login: None,
             identity: None,
             directory,
             child: None,
@@ -67,11 +86,8 @@ impl Server {
     /// Starts the server and waits until its port answers.
     pub async fn start(&mut self) {
         let mut child = self.command().spawn().unwrap_or_else(|problem| {
-            let (binary, package) = match self.kind {
-                Kind::Redis => ("redis-server", "redis-server"),
-                _ => ("nats-server", "nats-server"),
-            };
-            panic!("cannot start {binary} ({problem}): install the Debian package {package}")
+            let name = self.binary();
+            panic!("cannot start {name} ({problem}): install the Debian package {name}")
         });
         let deadline = Instant::now() + START;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
@@ -82,6 +98,10 @@ impl Server {
             sleep(Duration::from_millis(20)).await;
         }
         self.child = Some(child);
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Kills the server, as a crash would.
@@ -106,11 +126,18 @@ impl Server {
         assert!(sent.success());
     }
 
+    fn binary(&self) -> &'static str {
+        match self.program {
+            Program::Redis | Program::Sentinel => "redis-server",
+            Program::Nats => "nats-server",
+        }
+    }
+
     fn command(&self) -> Command {
         let port = self.port.to_string();
-        let mut command = match self.kind {
-            Kind::Redis => {
-                let mut command = Command::new("redis-server");
+        let mut command = Command::new(self.binary());
+        match self.program {
+            Program::Redis => {
                 command
                     .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
                     .arg(&self.directory);
@@ -122,10 +149,19 @@ impl Server {
                     command.arg("--tls-cert-file").arg(certificate).arg("--tls-key-file").arg(key);
                     command.arg("--tls-ca-cert-file").arg(certificate);
                 }
-                command
             }
-            _ => {
-                let mut command = Command::new("nats-server");
+            Program::Sentinel => {
+                // Sentinel keeps what it knows in its configuration file.
+                let file = self.directory.join("sentinel.conf");
+                let text = format!(
+                    "port {port}\nbind 127.0.0.1\ndir {}\n{}\n",
+                    self.directory.display(),
+                    self.arguments.join("\n")
+                );
+                std::fs::write(&file, text).expect("the sentinel's configuration");
+                command.arg(file).arg("--sentinel");
+            }
+            Program::Nats => {
                 command.args(["-a", "127.0.0.1", "-p", &port]);
                 if let Some((user, password)) = self.login {
                     command.args(["--user", user, "--pass", password]);
@@ -133,9 +169,11 @@ impl Server {
                 if let Some((certificate, key)) = &self.identity {
                     command.arg("--tls").arg("--tlscert").arg(certificate).arg("--tlskey").arg(key);
                 }
-                command
             }
-        };
+        }
+        if self.program != Program::Sentinel {
+            command.args(&self.arguments);
+        }
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -154,7 +192,7 @@ impl Drop for Server {
 
 /// A free port outside the range from which the system draws ports for outgoing connections: a client that knocks at a closed port of
 /// that range may by chance be connected to itself.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let random = RandomState::new().build_hasher().finish();
         let port = 10_000 + u16::try_from(random % 20_000).expect("below 20000");

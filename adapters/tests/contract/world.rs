@@ -16,7 +16,7 @@ use fanfare_adapters::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::server::Server;
+use crate::{fleet::Fleet, server::Server};
 
 /// How long anything may take that must happen: generous, so that a busy machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +26,10 @@ pub enum Kind {
     Memory,
     Redis,
     Nats,
+    /// A master of Redis that sentinels watch.
+    Sentinel,
+    /// A cluster of NATS.
+    NatsCluster,
 }
 
 /// The bounds that a test wants to reach.
@@ -48,6 +52,7 @@ impl Default for Bounds {
 pub enum World {
     Memory(MemoryBus, Mutex<Vec<Arc<MemoryStore>>>),
     Server(Kind, Box<Server>),
+    Fleet(Fleet),
 }
 
 /// Few enough bytes that a test reaches the bounds.
@@ -62,8 +67,8 @@ impl World {
     /// A backend that runs.
     pub async fn new(kind: Kind) -> Self {
         let mut world = Self::asleep(kind);
-        if let Self::Server(_, server) = &mut world {
-            server.start().await;
+        if kind != Kind::Memory {
+            world.revive().await;
         }
         world
     }
@@ -72,33 +77,21 @@ impl World {
     pub fn asleep(kind: Kind) -> Self {
         match kind {
             Kind::Memory => Self::Memory(MemoryBus::with_store(STORE), Mutex::default()),
-            kind => Self::Server(kind, Box::new(Server::new(kind, None))),
+            Kind::Redis | Kind::Nats => Self::Server(kind, Box::new(Server::new(kind, None))),
+            Kind::Sentinel | Kind::NatsCluster => Self::Fleet(Fleet::new(kind)),
         }
     }
 
     /// A node whose adapter has started and may not be connected.
     pub fn start_node(&self, bounds: Bounds) -> Node {
-        let Bounds { queue_bytes, inbox_bytes } = bounds;
-        let adapter: Arc<dyn Adapter> = match self {
-            Self::Memory(bus, _) => Arc::new(bus.adapter(memory::Config { inbox_bytes })),
-            Self::Server(Kind::Redis, server) => {
-                let config = redis::Config {
-                    queue_bytes,
-                    inbox_bytes,
-                    ..redis::Config::new(format!("redis://127.0.0.1:{}", server.port))
-                };
-                Arc::new(RedisAdapter::start(config).expect("a valid configuration"))
-            }
-            Self::Server(_, server) => {
-                let config = nats::Config {
-                    queue_bytes,
-                    inbox_bytes,
-                    ..nats::Config::new(format!("nats://127.0.0.1:{}", server.port))
-                };
-                Arc::new(NatsAdapter::start(config).expect("a valid configuration"))
-            }
-        };
-        Node::new(adapter)
+        match self {
+            Self::Memory(bus, _) => Node::new(Arc::new(bus.adapter(memory::Config {
+                inbox_bytes: bounds.inbox_bytes,
+            }))),
+            Self::Server(Kind::Redis, server) => Node::over(format!("redis://127.0.0.1:{}", server.port), bounds),
+            Self::Server(_, server) => Node::over(format!("nats://127.0.0.1:{}", server.port), bounds),
+            Self::Fleet(fleet) => Node::over(fleet.url(), bounds),
+        }
     }
 
     /// A node that is connected.
@@ -117,6 +110,7 @@ impl World {
         match self {
             Self::Memory(bus, _) => bus.set_connected(false),
             Self::Server(_, server) => server.kill().await,
+            Self::Fleet(fleet) => fleet.kill().await,
         }
     }
 
@@ -125,6 +119,7 @@ impl World {
         match self {
             Self::Memory(bus, _) => bus.set_connected(true),
             Self::Server(_, server) => server.start().await,
+            Self::Fleet(fleet) => fleet.start().await,
         }
     }
 
@@ -136,7 +131,7 @@ impl World {
                 stores.lock().expect("no panic").push(Arc::clone(&store));
                 (Arc::clone(&store) as _, store)
             }
-            Self::Server(kind, _) => panic!("{kind:?} keeps no logs"),
+            Self::Server(kind, _) | Self::Fleet(Fleet { kind, .. }) => panic!("{kind:?} keeps no logs"),
         }
     }
 
@@ -169,14 +164,21 @@ impl World {
     pub async fn lose_logs(&self) {
         match self {
             Self::Memory(bus, _) => bus.lose_logs(),
-            Self::Server(kind, _) => panic!("{kind:?} keeps no logs"),
+            Self::Server(kind, _) | Self::Fleet(Fleet { kind, .. }) => panic!("{kind:?} keeps no logs"),
         }
     }
 
     pub fn server(&self) -> &Server {
         match self {
-            Self::Memory(..) => panic!("the memory bus has no server"),
+            Self::Memory(..) | Self::Fleet(_) => panic!("not one server"),
             Self::Server(_, server) => server,
+        }
+    }
+
+    pub fn fleet(&mut self) -> &mut Fleet {
+        match self {
+            Self::Fleet(fleet) => fleet,
+            Self::Memory(..) | Self::Server(..) => panic!("no fleet"),
         }
     }
 }
@@ -192,6 +194,26 @@ impl Node {
         let inbox = adapter.inbox().expect("the first call gets the inbox");
         assert!(adapter.inbox().is_none());
         Self { adapter, inbox }
+    }
+
+    /// A node whose adapter has this URL, and may not be connected.
+    pub fn over(url: String, bounds: Bounds) -> Self {
+        let Bounds { queue_bytes, inbox_bytes } = bounds;
+        Self::new(if url.starts_with("nats") {
+            let config = nats::Config {
+                queue_bytes,
+                inbox_bytes,
+                ..nats::Config::new(url)
+            };
+            Arc::new(NatsAdapter::start(config).expect("a valid configuration"))
+        } else {
+            let config = redis::Config {
+                queue_bytes,
+                inbox_bytes,
+                ..redis::Config::new(url)
+            };
+            Arc::new(RedisAdapter::start(config).expect("a valid configuration"))
+        })
     }
 
     pub async fn subscribe(&self, pattern: Pattern) {

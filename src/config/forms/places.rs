@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
+use fanfare_adapters::masked;
 use url::Url;
 
 use super::{Form, Found};
@@ -66,13 +67,18 @@ impl Form for Networks {
 pub(in crate::config) struct RedisUrl(pub(in crate::config) String);
 
 impl Form for RedisUrl {
-    const EXPECTED: &'static str = "a URL such as \"redis://127.0.0.1:6379\", or \"rediss://…\" for TLS";
+    const EXPECTED: &'static str = "a URL such as \"redis://127.0.0.1:6379\" or \"redis-sentinel://host:26379,host:26379/master\", or \
+                                    \"rediss…\" for TLS";
     fn read(found: Found<'_>) -> Option<Self> {
         let text = found.text()?;
-        backend(text, &["redis", "rediss"]).then(|| Self(text.to_owned()))
+        // What else is wrong with several hosts the adapter says.
+        let several = ["redis-sentinel://", "rediss-sentinel://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
+        (several || backend(text, &["redis", "rediss"])).then(|| Self(text.to_owned()))
     }
     fn show(found: Found<'_>) -> String {
-        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", mask(text)))
+        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", masked(text)))
     }
 }
 
@@ -87,41 +93,24 @@ impl Form for NatsUrls {
         urls.iter().all(|url| backend(url, &["nats", "tls"])).then_some(Self(urls))
     }
     fn show(found: Found<'_>) -> String {
-        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", mask(text)))
+        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", masked(text)))
     }
 }
 
 impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&mask(&self.0), f)
+        fmt::Debug::fmt(&masked(&self.0), f)
     }
 }
 
 impl fmt::Debug for NatsUrls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|url| mask(url))).finish()
+        f.debug_list().entries(self.0.iter().map(|url| masked(url))).finish()
     }
 }
 
 fn backend(text: &str, schemes: &[&str]) -> bool {
     Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
-}
-
-/// The text without what could be a user, a password or a token: what stands before an `@`, and what follows a `?`. It need not be a URL,
-/// since mistakes are shown too.
-fn mask(text: &str) -> String {
-    text.split(',')
-        .map(|url| {
-            let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?***"));
-            let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-            let separator = if scheme.is_empty() { "" } else { "://" };
-            let rest = rest
-                .rsplit_once('@')
-                .map_or_else(|| rest.to_owned(), |(_, host)| format!("***@{host}"));
-            format!("{scheme}{separator}{rest}{query}")
-        })
-        .collect::<Vec<_>>()
-        .join(",")
 }
 
 /// Where other nodes reach this one's internal listener: empty to find out.
@@ -157,6 +146,6 @@ impl Form for Endpoint {
         Url::parse(text).is_ok_and(usable).then(|| Self(Some(text.to_owned())))
     }
     fn show(found: Found<'_>) -> String {
-        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", mask(text)))
+        found.text().map_or_else(|| found.to_string(), |text| format!("{:?}", masked(text)))
     }
 }
