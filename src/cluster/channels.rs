@@ -17,7 +17,7 @@ use super::{link::lock, sequences::TopicId};
 pub(super) struct Channel {
     pub(super) id: TopicId,
     pub(super) topic: Topic,
-    /// Empty for the control topic.
+    /// Of a namespace's; another has a name that no namespace has.
     pub(super) namespace: Arc<str>,
     pub(super) token: String,
     /// Whether it is subscribed; publishing alone needs no subscription. Changed under a lock of the channels.
@@ -52,6 +52,11 @@ pub(super) struct Channels {
 }
 
 impl Channel {
+    /// Whether it carries the commands of a namespace.
+    pub(super) fn is_of_namespace(&self) -> bool {
+        self.namespace.starts_with('/')
+    }
+
     pub(super) fn is_subscribed(&self) -> bool {
         self.subscribed.load(Relaxed)
     }
@@ -123,7 +128,7 @@ impl Channels {
 
     /// What a list of last numbers says of the channels that are subscribed. A complete list says of a topic that it does not name that
     /// nothing was published there.
-    pub(super) fn reported(&self, used: &[(&str, u64)], complete: bool) -> Vec<(TopicId, u64)> {
+    pub(super) fn reported(&self, used: &[(&str, u64)], complete: bool) -> Vec<(Arc<Channel>, u64)> {
         let mut by_id = vec![complete.then_some(0); self.slots.len()];
         for (token, used) in used {
             if let Some(slot) = self.by_token.get(*token).and_then(|id| by_id.get_mut(id.0 as usize)) {
@@ -131,7 +136,7 @@ impl Channels {
             }
         }
         let subscribed = self.iter().filter(|channel| channel.is_subscribed());
-        let reported = subscribed.filter_map(|channel| Some((channel.id, (*by_id.get(channel.id.0 as usize)?)?)));
+        let reported = subscribed.filter_map(|channel| Some((Arc::clone(channel), (*by_id.get(channel.id.0 as usize)?)?)));
         reported.collect()
     }
 

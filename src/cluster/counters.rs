@@ -31,6 +31,14 @@ counters! {
         holes,
         /// Heartbeats of other nodes that never arrived.
         heartbeats_missed,
+        /// Requests and replies of other nodes that never arrived.
+        requests_missed,
+        /// Requests handed to the adapter for the other nodes.
+        requests,
+        /// Requests that could not be handed to the adapter.
+        requests_unsent,
+        /// Requests of other nodes that were refused, because too many were being answered.
+        requests_refused,
         /// Times the adapter said that messages may be missing.
         gaps,
         /// Times the backend became reachable.

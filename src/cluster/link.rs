@@ -6,22 +6,28 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use fanfare_adapters::{Adapter, Pattern, PublishError, Subscribing, Topic};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{
     Config, Counters, Member, Origin,
     channels::{Channel, Channels},
+    health::Standing,
     journal::Journal,
+    receiver::now,
+    requests::Requests,
     sequences::TopicId,
     topics::{Topics, token},
-    wire::{self, Address, Body, Flags, Goodbye, Heartbeat, Keys, Kind, List, MAX_REMOVED, MAX_REPORTED, Tag, TooLong},
+    wire::{
+        self, Address, Body, Flags, Goodbye, Heartbeat, Keys, Kind, List, MAX_REMOVED, MAX_REPORTED, Request, Sheet, Tag, TooLong, Wanted,
+    },
 };
 use crate::{
     engine::id::NodeTag,
-    hub::{Command, Observer},
+    hub::{Command, Observer, Query, Replies},
 };
 
 /// What the dispatching threads and the receiving task share.
@@ -31,6 +37,12 @@ pub(super) struct Link {
     pub(super) keys: Keys,
     pub(super) counters: Counters,
     pub(super) control: Arc<Channel>,
+    /// Where all nodes are asked.
+    pub(super) requests: Arc<Channel>,
+    /// Where this node is replied to.
+    pub(super) own: Arc<Channel>,
+    /// What this node has asked.
+    pending: Mutex<Requests>,
     topics: Topics,
     adapter: Arc<dyn Adapter>,
     /// Epochs of this node, the present one last. Read per envelope, written when the node was removed.
@@ -62,6 +74,14 @@ struct Used {
     flags: Flags,
 }
 
+/// The name of the channel of requests, and the token by which heartbeats report it: no namespace has such a name, nor such a token.
+const REQUESTS: &str = "@requests";
+
+/// The same for the replies to a node.
+fn node_name(tag: NodeTag) -> String {
+    format!("@{tag}")
+}
+
 /// Past epochs that are remembered, to know what comes late as one's own.
 const PAST_EPOCHS: usize = 8;
 
@@ -69,12 +89,18 @@ impl Link {
     pub(super) fn new(config: Config, topics: Topics, adapter: Arc<dyn Adapter>, origin: Origin) -> Self {
         let mut channels = Channels::default();
         let control = channels.add("".into(), topics.control(), String::new());
+        let requests = channels.add(REQUESTS.into(), topics.requests(), REQUESTS.to_owned());
+        let own = node_name(origin.tag);
+        let own = channels.add(own.as_str().into(), topics.node(origin.tag), own);
         Self {
             keys: Keys::new(&config.secrets),
             config,
             tag: origin.tag,
             counters: Counters::default(),
             control,
+            requests,
+            own,
+            pending: Mutex::default(),
             topics,
             adapter,
             epoch: AtomicU64::new(origin.epoch),
@@ -126,6 +152,58 @@ impl Link {
             Err(_) if lock(&channel.numbers).forgotten => self.publish(command),
             Err(_) => self.counters.publish_closed.increment(),
         }
+    }
+
+    /// Asks all other nodes. What cannot be asked is named as missing; nothing waits for the backend.
+    pub(super) fn ask(&self, query: Query, standing: &watch::Receiver<Standing>, max_bytes: usize, deadline: Instant) -> Replies {
+        let wants_none = matches!(query, Query::Tell { answer: false, .. });
+        // Who changes the members takes this lock after that change: a member that goes now is either not asked, or given up.
+        let mut pending = lock(&self.pending);
+        let members = if wants_none {
+            Vec::new()
+        } else {
+            standing.borrow().members.clone()
+        };
+        let (id, replies) = pending.begin(&members, Wanted::from(&query), max_bytes, deadline);
+        drop(pending);
+        if id.is_none() && !wants_none {
+            return replies;
+        }
+        let request = Request {
+            id: id.unwrap_or_default(),
+            patience: deadline.saturating_duration_since(now()),
+            query,
+        };
+        let body = wire::seal_request(&request, self.common.load(Relaxed));
+        match self.offer(&self.requests, body, request.pieces()) {
+            Ok(()) => self.counters.requests.increment(),
+            Err(error) => {
+                self.counters.requests_unsent.increment();
+                tracing::debug!(%error, "other nodes are not asked");
+                lock(&self.pending).cancel(request.id);
+            }
+        }
+        replies
+    }
+
+    /// Offers a reply to the node that has asked.
+    pub(super) fn reply(&self, to: NodeTag, sheet: &Sheet) -> Result<(), PublishError> {
+        let channel = self.channel_or(&node_name(to).into(), |name| (self.topics.node(to), name.to_owned()));
+        match self.offer(&channel, sheet.body(), sheet.pieces()) {
+            // It was idle for long, and forgotten in this moment.
+            Err(_) if lock(&channel.numbers).forgotten => self.reply(to, sheet),
+            outcome => outcome,
+        }
+    }
+
+    /// Another node has replied.
+    pub(super) fn replied(&self, origin: Origin, sheet: Sheet) {
+        lock(&self.pending).handle_reply(origin, sheet);
+    }
+
+    /// Nobody waits for replies of this node any longer.
+    pub(super) fn give_up(&self, origin: Origin) {
+        lock(&self.pending).give_up(origin);
     }
 
     /// Sends a heartbeat. `turn` chooses which topics are reported when they are too many for one.
@@ -232,16 +310,23 @@ impl Link {
 
     /// The channel of a namespace, made when it is new.
     pub(super) fn channel(&self, namespace: &Arc<str>) -> Arc<Channel> {
-        if let Some(channel) = read(&self.channels).of(namespace) {
+        self.channel_or(namespace, |namespace| {
+            let token = token(namespace);
+            (self.topics.namespace(&token), token)
+        })
+    }
+
+    /// The channel of this name, made of a topic and a token when it is new.
+    fn channel_or(&self, name: &Arc<str>, make: impl FnOnce(&str) -> (Topic, String)) -> Arc<Channel> {
+        if let Some(channel) = read(&self.channels).of(name) {
             return channel.clone();
         }
-        let token = token(namespace);
-        let topic = self.topics.namespace(&token);
+        let (topic, token) = make(name);
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.of(namespace) {
+        if let Some(channel) = channels.of(name) {
             return channel.clone();
         }
-        channels.add(namespace.clone(), topic, token)
+        channels.add(name.clone(), topic, token)
     }
 
     /// The channel of a topic that was heard.
@@ -253,7 +338,7 @@ impl Link {
     }
 
     /// What a list of last numbers says of this node's own channels: see [`Channels::reported`].
-    pub(super) fn reported(&self, used: &[(&str, u64)], complete: bool) -> Vec<(TopicId, u64)> {
+    pub(super) fn reported(&self, used: &[(&str, u64)], complete: bool) -> Vec<(Arc<Channel>, u64)> {
         read(&self.channels).reported(used, complete)
     }
 

@@ -9,6 +9,8 @@
 //! | `channels` | the topics of this node, and what it has published there (a plain value) |
 //! | `link` | the sending half: numbers envelopes and offers them to the adapter |
 //! | `receiver` | the receiving half: the one task that reads the inbox |
+//! | `requests` | what this node has asked the others (sans-IO) |
+//! | `replying` | answers what others ask this one |
 //! | `journal` | the logs of recoverable namespaces, and the records of their sessions |
 //!
 //! Knows the hub's commands and the `Adapter` trait; does not know which backend there is, transports or HTTP.
@@ -21,6 +23,8 @@ mod journal;
 mod link;
 mod membership;
 mod receiver;
+mod replying;
+mod requests;
 mod sequences;
 mod topics;
 mod wire;
@@ -107,7 +111,9 @@ impl Cluster {
         };
         let link = Arc::new(Link::new(config, topics, adapter.clone(), origin));
         let (stand, standing) = watch::channel(Standing::new(receiver::now()));
-        link.subscribe(&link.control);
+        for channel in [&link.control, &link.requests, &link.own] {
+            link.subscribe(channel);
+        }
         let observer: Weak<Link> = Arc::downgrade(&link);
         if !hub.observe(observer) {
             return Err(StartError::HubInUse);
@@ -116,8 +122,8 @@ impl Cluster {
             link.subscribe(&link.channel(&namespace));
         }
         let (cancelled, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let receiver = Receiver::new(link.clone(), hub.clone(), inbox, stand);
-        tasks.spawn(receiver.run(cancelled.clone()));
+        let receiver = Receiver::new(link.clone(), hub.clone(), inbox, stand, (tasks.clone(), cancelled.clone()));
+        tasks.spawn(receiver.run());
         tasks.close();
         Ok(Arc::new(Self {
             hub,
@@ -236,12 +242,11 @@ impl Dispatch for Cluster {
         }))
     }
 
-    /// Asks the sockets of this node, and names the other nodes, which the wire cannot ask yet.
     fn request(&self, query: Query, scope: Scope, deadline: Instant) -> Replies {
-        let replies = self.hub.request(query, Scope::Local, deadline);
-        match scope {
-            Scope::Local => replies,
-            Scope::Cluster => replies.without(self.members().into_iter().map(|member| member.node)),
+        if scope == Scope::Local {
+            return self.hub.request(query, scope, deadline);
         }
+        let replies = self.hub.request(query.clone(), Scope::Local, deadline);
+        replies.and(self.link.ask(query, &self.standing, self.hub.config().ack_bytes, deadline))
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fanfare_adapters::{Delivery, Inbox, SubscribeError, Subscribing, Topic};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Member, Origin,
@@ -17,6 +17,7 @@ use super::{
     health::Standing,
     link::{Link, Wish, lock},
     membership::{Event, Heard, Membership, Times},
+    replying::Desk,
     sequences::{Seen, Sequences, TopicId},
     wire::{self, Envelope, Flags, Goodbye, Heartbeat, Kind, WireError, unpack},
 };
@@ -46,6 +47,10 @@ pub(super) struct Receiver {
     membership: Membership,
     sequences: Sequences,
     standing: watch::Sender<Standing>,
+    desk: Desk,
+    /// Where requests are answered.
+    tasks: TaskTracker,
+    cancelled: CancellationToken,
     /// What was said in the log, so that it is said once.
     said: Said,
     confirming: FuturesUnordered<BoxFuture<'static, (TopicId, Result<(), SubscribeError>)>>,
@@ -60,7 +65,13 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(link: Arc<Link>, hub: Arc<Hub>, inbox: Inbox, standing: watch::Sender<Standing>) -> Self {
+    pub(super) fn new(
+        link: Arc<Link>,
+        hub: Arc<Hub>,
+        inbox: Inbox,
+        standing: watch::Sender<Standing>,
+        (tasks, cancelled): (TaskTracker, CancellationToken),
+    ) -> Self {
         let now = now();
         let times = Times {
             suspect_after: link.config.suspect_after,
@@ -68,11 +79,14 @@ impl Receiver {
         };
         Self {
             membership: Membership::new(times, link.tag, now),
+            desk: Desk::new(link.clone(), hub.clone()),
             link,
             hub,
             inbox,
             sequences: Sequences::default(),
             standing,
+            tasks,
+            cancelled,
             said: Said::default(),
             confirming: FuturesUnordered::new(),
             proving: Vec::new(),
@@ -84,8 +98,8 @@ impl Receiver {
     }
 
     /// Runs until it is cancelled, or the adapter is closed.
-    pub(super) async fn run(mut self, cancelled: CancellationToken) {
-        let link = self.link.clone();
+    pub(super) async fn run(mut self) {
+        let (link, cancelled) = (self.link.clone(), self.cancelled.clone());
         let (mut batch, mut bytes) = (0, 0);
         loop {
             let wake = self
@@ -224,14 +238,36 @@ impl Receiver {
                 counters.repeats.increment();
                 return Ok(());
             }
-            Seen::Hole(missing) if channel.id == self.link.control.id => counters.heartbeats_missed.add(missing),
-            Seen::Hole(missing) => self.hole(address.origin, &channel.namespace, missing),
+            Seen::Hole(missing) => self.hole(address.origin, &channel, missing),
         }
-        if channel.id == self.link.control.id {
+        if channel.is_of_namespace() {
+            self.command(&envelope, &channel)
+        } else if channel.id == self.link.control.id {
             self.control(&envelope)
         } else {
-            self.command(&envelope, &channel)
+            self.request(&envelope)
         }
+    }
+
+    /// Another node asks this one, or replies to it.
+    fn request(&mut self, envelope: &Envelope<'_>) -> Result<(), WireError> {
+        let origin = envelope.address.origin;
+        if envelope.address.kind == Kind::Reply {
+            self.link.replied(origin, wire::open_reply(envelope)?);
+            return Ok(());
+        }
+        let request = wire::open_request(envelope)?;
+        if let Some(reply) = self.desk.take(origin.tag, &request) {
+            let cancelled = self.cancelled.clone();
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = cancelled.cancelled() => {}
+                    () = reply => {}
+                }
+            });
+        }
+        Ok(())
     }
 
     fn command(&mut self, envelope: &Envelope<'_>, channel: &Channel) -> Result<(), WireError> {
@@ -292,16 +328,24 @@ impl Receiver {
 
     /// Compares the last numbers that an origin has used with what was seen of it.
     fn account(&mut self, origin: Origin, used: &[(&str, u64)], flags: Flags) {
-        for (topic, used) in self.link.reported(used, !flags.has(Flags::PARTIAL)) {
-            let missing = self.sequences.reported(origin, topic, used);
-            self.hole(origin, "", missing);
+        for (channel, used) in self.link.reported(used, !flags.has(Flags::PARTIAL)) {
+            let missing = self.sequences.reported(origin, channel.id, used);
+            self.hole(origin, &channel, missing);
         }
     }
 
-    fn hole(&self, origin: Origin, namespace: &str, missing: u64) {
-        self.link.counters.holes.add(missing);
+    fn hole(&self, origin: Origin, channel: &Channel, missing: u64) {
+        let counters = &self.link.counters;
+        let counter = if channel.is_of_namespace() {
+            &counters.holes
+        } else if channel.id == self.link.control.id {
+            &counters.heartbeats_missed
+        } else {
+            &counters.requests_missed
+        };
+        counter.add(missing);
         if missing > 0 {
-            tracing::debug!(%origin, namespace, missing, "messages of another node never arrived");
+            tracing::debug!(%origin, topic = %channel.topic, missing, "messages of another node never arrived");
         }
     }
 
@@ -330,12 +374,15 @@ impl Receiver {
         if events.is_empty() {
             return;
         }
-        for event in events {
-            self.conclude(now, event);
-        }
         let members: Vec<Member> = self.membership.members().cloned().collect();
         self.link.agree(&members);
         self.standing.send_modify(|standing| standing.members = members);
+        for event in events {
+            if let Event::Suspected(gone) | Event::Left(gone) | Event::Removed(gone) | Event::Restarted { gone, .. } = event {
+                self.link.give_up(gone);
+            }
+            self.conclude(now, event);
+        }
     }
 
     fn conclude(&mut self, now: Instant, event: Event) {

@@ -1,12 +1,15 @@
 //! The names of a cluster's topics.
 //!
-//! `<cluster name>.v1.control` carries heartbeats and goodbyes, `<cluster name>.v1.ns.<token>` the commands of one namespace. The
-//! name stands first in each topic, so that clusters which share a backend never hear each other.
+//! `<cluster name>.v1.control` carries heartbeats and goodbyes, `<cluster name>.v1.ns.<token>` the commands of one namespace,
+//! `<cluster name>.v1.requests` what is asked of all nodes, and `<cluster name>.v1.node.<tag>` what one node is replied. The name
+//! stands first in each topic, so that clusters which share a backend never hear each other.
 
 use std::fmt::Write as _;
 
 use fanfare_adapters::Topic;
 use ring::digest;
+
+use crate::engine::id::NodeTag;
 
 /// The longest token, in bytes; a namespace whose escaped form is longer is hashed. Leaves a topic room for a cluster name of
 /// [`MAX_NAME`] bytes below the 255 that a topic may have.
@@ -45,6 +48,16 @@ impl Topics {
     /// Where heartbeats and goodbyes are published.
     pub(super) fn control(&self) -> Topic {
         self.topic("control")
+    }
+
+    /// Where requests to all nodes are published.
+    pub(super) fn requests(&self) -> Topic {
+        self.topic("requests")
+    }
+
+    /// Where replies to the node with this tag are published.
+    pub(super) fn node(&self, tag: NodeTag) -> Topic {
+        self.topic(&format!("node.{tag}"))
     }
 
     /// Where the commands of the namespace with this token are published.

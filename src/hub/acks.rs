@@ -59,7 +59,8 @@ impl<T: DeserializeOwned + 'static> IntoFuture for AckRequest<T> {
     fn into_future(self) -> Self::IntoFuture {
         let Self { replies, timeout, .. } = self;
         Box::pin(async move {
-            let mut replies = replies?.until(now() + timeout);
+            let mut replies = replies?;
+            replies.until(now() + timeout);
             match replies.next().await {
                 Some(Reply::Answer(payload)) => Ok(payload.arguments().decode()?),
                 _ if replies.missing().is_none() => Err(AckError::Disconnected),
@@ -162,7 +163,7 @@ impl<T: DeserializeOwned> Stream for Answers<T> {
         loop {
             match ready!(self.replies.poll_next_unpin(cx)) {
                 Some(Reply::Answer(payload)) => return Poll::Ready(Some(payload.arguments().get(0))),
-                Some(Reply::Socket(_)) => {}
+                Some(_) => {}
                 None => return Poll::Ready(None),
             }
         }

@@ -80,6 +80,16 @@ pub enum BroadcastAckError<T> {
     },
 }
 
+/// Some nodes did not reply in time, or could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not all nodes have replied: {missing}")]
+pub struct Partial<T> {
+    /// What the others replied.
+    pub known: T,
+    /// Who did not reply.
+    pub missing: Missing,
+}
+
 /// Which sockets there are is not known, or not fully.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -62,6 +62,14 @@ impl Hub {
         namespace.map_or(0, |namespace| namespace.apply(command))
     }
 
+    /// Answers what another node asks, for the sockets and the application of this node; nothing if the namespace does not exist here.
+    pub fn answer(&self, query: &Query, deadline: Instant) -> Replies {
+        match self.find(&query.target().namespace) {
+            Some(namespace) => namespace.request(query, deadline),
+            None => Replies::of([], deadline),
+        }
+    }
+
     /// Whether any of `rooms` has a socket here; of none, whether the namespace has any.
     #[must_use]
     pub fn interested(&self, namespace: &str, rooms: &[Room]) -> bool {
@@ -331,9 +339,10 @@ impl Dispatch for Hub {
     }
 
     fn request(&self, query: Query, _scope: Scope, deadline: Instant) -> Replies {
-        match self.find(&query.target().namespace) {
-            Some(namespace) => namespace.request(&query, deadline),
-            None => Replies::of([], deadline),
+        match query {
+            // There are no other nodes.
+            Query::Tell { .. } => Replies::of([], deadline),
+            query => self.answer(&query, deadline),
         }
     }
 }

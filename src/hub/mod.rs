@@ -75,6 +75,7 @@ pub mod recovery;
 mod remote;
 mod replies;
 mod rooms;
+mod server;
 mod shared;
 mod socket;
 #[cfg(test)]
@@ -85,7 +86,9 @@ pub use command::{Command, EmitFlags, Room, Scope, Target};
 pub use config::Config;
 pub use counters::Counters;
 pub use dispatch::{Dispatch, Observer};
-pub use error::{AckError, BroadcastAckError, ConnectError, EmitError, EventError, FetchError, JoinError, NotDispatched, RegisterError};
+pub use error::{
+    AckError, BroadcastAckError, ConnectError, EmitError, EventError, FetchError, JoinError, NotDispatched, Partial, RegisterError,
+};
 pub use handlers::{Ack, Args, Data, EventMut, Extension, ListenerId, Raw, Rejection, State};
 pub use handshake::HandshakeObject;
 pub use io::Io;
@@ -95,7 +98,8 @@ pub use operators::{BroadcastOperator, Rooms};
 pub use query::{Query, Reply, SocketRecord};
 pub use reason::DisconnectReason;
 pub use remote::RemoteSocket;
-pub use replies::{Missing, Replies};
+pub use replies::{Collector, Missing, Replies};
+pub use server::ServerEvent;
 pub use socket::{Socket, SocketOperator};
 
 pub use crate::protocol::socketio::{Date, JsonParser, MsgpackParser, Parser, RESERVED_EVENTS};

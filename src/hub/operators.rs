@@ -1,13 +1,17 @@
 //! Operators: they choose sockets and build commands, and do nothing else.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, NotDispatched, Query, RemoteSocket, Replies, Reply, Room,
-    Scope, Target, parents::Parent, shared::now,
+    BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, NotDispatched, Partial, Query, RemoteSocket, Replies,
+    Reply, Room, Scope, Target, parents::Parent, shared::now,
 };
 use crate::protocol::socketio::{Encoding, Payload};
 
@@ -208,31 +212,62 @@ impl BroadcastOperator {
 
     /// Sends an event that asks for answers. Gives them, and how long is waited.
     pub(super) fn ask(self, event: &str, args: &(impl Serialize + ?Sized)) -> (Result<Replies, EmitError>, Duration) {
-        let Self {
-            dispatch,
-            target,
-            scope,
-            flags,
-            encoding,
-            timeouts,
-            family,
-        } = self;
-        let namespaces = family.map_or_else(|| vec![Arc::clone(&target.namespace)], |family| family.children());
-        let deadline = now() + timeouts.acks;
-        let replies = encoding.event(event, args).map_err(EmitError::from).map(|payload| {
-            let asked = namespaces.into_iter().map(|namespace| {
-                let (target, payload) = (
-                    Target {
-                        namespace,
-                        ..target.clone()
-                    },
-                    payload.clone(),
-                );
-                dispatch.request(Query::Ask { target, payload, flags }, scope, deadline)
-            });
-            asked.reduce(Replies::and).unwrap_or_else(|| Replies::of([], deadline))
+        let (flags, timeout) = (self.flags, self.timeouts.acks);
+        let replies = self.encoding.event(event, args).map_err(EmitError::from).map(|payload| {
+            self.request(timeout, |target| {
+                let payload = payload.clone();
+                Query::Ask { target, payload, flags }
+            })
         });
-        (replies, timeouts.acks)
+        (replies, timeout)
+    }
+
+    /// Tells the applications of the other nodes an event.
+    pub(super) fn tell(self, event: &str, args: &(impl Serialize + ?Sized), answer: bool) -> Result<Replies, EmitError> {
+        let payload = self.encoding.event(event, args)?;
+        Ok(self.request(self.timeouts.requests, |target| {
+            let payload = payload.clone();
+            Query::Tell { target, payload, answer }
+        }))
+    }
+
+    /// Asks one question in each namespace that is meant.
+    fn request(&self, timeout: Duration, query: impl Fn(Target) -> Query) -> Replies {
+        let deadline = now() + timeout;
+        let targets = self.targets().into_iter();
+        let asked = targets.map(|target| self.dispatch.request(query(target), self.scope, deadline));
+        asked.reduce(Replies::and).unwrap_or_else(|| Replies::of([], deadline))
+    }
+
+    /// How many sockets there are now, on this node and the others.
+    ///
+    /// # Errors
+    /// [`Partial`]: a node did not reply.
+    pub async fn count_sockets(self) -> Result<usize, Partial<usize>> {
+        let replies = self.request(self.timeouts.requests, |target| Query::Count { target });
+        gathered(replies, |sum, reply| {
+            if let Reply::Count(count) = reply {
+                *sum += count;
+            }
+        })
+        .await
+    }
+
+    /// The rooms that the sockets are in now, on this node and the others, and how many of them are in each; a socket's own is not among
+    /// them.
+    ///
+    /// # Errors
+    /// [`Partial`]: a node did not reply.
+    pub async fn fetch_rooms(self) -> Result<BTreeMap<Room, usize>, Partial<BTreeMap<Room, usize>>> {
+        let replies = self.request(self.timeouts.requests, |target| Query::Rooms { target });
+        gathered(replies, |all: &mut BTreeMap<Room, usize>, reply| {
+            if let Reply::Rooms(rooms) = reply {
+                for (room, count) in rooms {
+                    *all.entry(room).or_default() += count;
+                }
+            }
+        })
+        .await
     }
 
     /// The sockets as they are now, on this node and the others.
@@ -247,19 +282,15 @@ impl BroadcastOperator {
             target: Target::namespace(Arc::clone(&self.target.namespace)),
             ..self.clone()
         };
-        let query = Query::Sockets { target: self.target };
-        let mut replies = self.dispatch.request(query, self.scope, now() + self.timeouts.requests);
-        let mut sockets = Vec::new();
-        while let Some(reply) = replies.next().await {
+        let replies = self.request(self.timeouts.requests, |target| Query::Sockets { target });
+        let found = gathered(replies, |sockets: &mut Vec<_>, reply| {
             if let Reply::Socket(record) = reply {
                 sockets.push(RemoteSocket::new(record, &whole));
             }
-        }
-        let missing = replies.missing();
-        if missing.is_none() {
-            return Ok(sockets);
-        }
-        Err(FetchError::Partial { sockets, missing })
+        });
+        found
+            .await
+            .map_err(|Partial { known, missing }| FetchError::Partial { sockets: known, missing })
     }
 
     /// The ids of the sockets: see [`BroadcastOperator::fetch_sockets`].
@@ -307,6 +338,20 @@ impl BroadcastOperator {
 }
 
 flags!(BroadcastOperator);
+
+/// All replies, gathered in one value; an error if some are missing.
+async fn gathered<T: Default>(mut replies: Replies, mut gather: impl FnMut(&mut T, Reply)) -> Result<T, Partial<T>> {
+    let mut known = T::default();
+    while let Some(reply) = replies.next().await {
+        gather(&mut known, reply);
+    }
+    let missing = replies.missing();
+    if missing.is_none() {
+        Ok(known)
+    } else {
+        Err(Partial { known, missing })
+    }
+}
 
 /// The operators as methods of whatever has an `all()`: they begin with all its sockets.
 macro_rules! operators {
@@ -379,6 +424,46 @@ macro_rules! operators {
             /// [`FetchError`](crate::hub::FetchError).
             pub async fn all_sockets(&self) -> Result<std::collections::HashSet<$crate::hub::Room>, $crate::hub::FetchError> {
                 self.all().all_sockets().await
+            }
+
+            /// How many sockets there are now: see [`BroadcastOperator::count_sockets`](crate::hub::BroadcastOperator::count_sockets).
+            ///
+            /// # Errors
+            /// [`Partial`](crate::hub::Partial).
+            pub async fn count_sockets(&self) -> Result<usize, $crate::hub::Partial<usize>> {
+                self.all().count_sockets().await
+            }
+
+            /// The rooms of all sockets: see [`BroadcastOperator::fetch_rooms`](crate::hub::BroadcastOperator::fetch_rooms).
+            ///
+            /// # Errors
+            /// [`Partial`](crate::hub::Partial).
+            pub async fn fetch_rooms(
+                &self,
+            ) -> Result<
+                std::collections::BTreeMap<$crate::hub::Room, usize>,
+                $crate::hub::Partial<std::collections::BTreeMap<$crate::hub::Room, usize>>,
+            > {
+                self.all().fetch_rooms().await
+            }
+
+            /// Sends an event to the applications of the other nodes, where
+            /// [`on_server_event`](crate::hub::Namespace::on_server_event) handlers get it. Nobody is told whether it arrives.
+            ///
+            /// # Errors
+            /// [`EmitError`](crate::hub::EmitError).
+            pub fn server_side_emit<T: serde::Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), $crate::hub::EmitError> {
+                self.all().tell(event, args, false).map(drop)
+            }
+
+            /// The same, and asks each node for an answer. A node whose application does not answer is not waited for; one that cannot be
+            /// heard is named. Awaited for [`Config::request_timeout`](crate::hub::Config::request_timeout) at most.
+            pub fn server_side_emit_with_ack<A: serde::de::DeserializeOwned>(
+                &self,
+                event: &str,
+                args: &(impl serde::Serialize + ?Sized),
+            ) -> $crate::hub::BroadcastAckRequest<A> {
+                $crate::hub::BroadcastAckRequest::new(self.all().tell(event, args, true))
             }
 
             /// Makes all sockets join rooms.

@@ -1,4 +1,4 @@
-//! What may be asked of the sockets of a namespace, as plain data, and what is answered.
+//! What may be asked of a namespace, as plain data, and what is answered.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{EmitFlags, HandshakeObject, Room, Target};
 use crate::protocol::socketio::Payload;
 
-/// One thing to be asked of the sockets of a [`Target`]: see [`Dispatch::request`](super::Dispatch::request).
+/// One thing to be asked of the sockets of a [`Target`], or of the nodes that have its namespace: see [`Dispatch::request`](super::Dispatch::request).
 #[derive(Debug, Clone)]
 pub enum Query {
     /// Sends an event, which each of the sockets is asked to answer: an [`Reply::Answer`] for each.
@@ -23,6 +23,25 @@ pub enum Query {
         /// Which are meant.
         target: Target,
     },
+    /// Asks how many sockets there are: a [`Reply::Count`] of each node.
+    Count {
+        /// Which are meant.
+        target: Target,
+    },
+    /// Asks which rooms the sockets are in: [`Reply::Rooms`] of each node.
+    Rooms {
+        /// Which are meant.
+        target: Target,
+    },
+    /// Tells the applications of the other nodes an event: a [`Reply::Answer`] of each that gives one.
+    Tell {
+        /// The namespace where it is told; rooms mean nothing.
+        target: Target,
+        /// The event's name and arguments, encoded once.
+        payload: Payload,
+        /// Whether an answer is asked for.
+        answer: bool,
+    },
 }
 
 impl Query {
@@ -30,7 +49,11 @@ impl Query {
     #[must_use]
     pub const fn target(&self) -> &Target {
         match self {
-            Self::Ask { target, .. } | Self::Sockets { target } => target,
+            Self::Ask { target, .. }
+            | Self::Sockets { target }
+            | Self::Count { target }
+            | Self::Rooms { target }
+            | Self::Tell { target, .. } => target,
         }
     }
 }
@@ -38,10 +61,14 @@ impl Query {
 /// One answer to a [`Query`].
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// What a client answered to an event.
+    /// What a client, or another node, answered to an event.
     Answer(Payload),
     /// A socket.
     Socket(SocketRecord),
+    /// How many sockets of a node are meant.
+    Count(usize),
+    /// The rooms that they are in, and how many of them in each; a socket's own is not among them.
+    Rooms(Vec<(Room, usize)>),
 }
 
 /// What is told of a socket to those who do not have it.

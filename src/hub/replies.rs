@@ -1,11 +1,11 @@
-//! Replies on their way: from whoever gives them, in any thread, to the one who waits.
+//! Replies on their way: from whoever gives them, sockets of this node and other nodes, in any thread, to the one who waits.
 
 use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, Weak},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -27,14 +27,14 @@ pub struct Replies {
     /// Who was asked for an answer, under one id.
     asked: Vec<Weak<socket::Core>>,
     id: u64,
+    /// How many replies there would be if everybody gave one.
+    expected: usize,
     deadline: Instant,
     /// Made when it is first needed, since that takes a runtime.
     timer: Option<Pin<Box<Sleep>>>,
     lacking: Vec<Arc<str>>,
-    /// Sockets that streams before this one were without.
-    silent: usize,
-    /// Streams that come after this one.
-    rest: Vec<Self>,
+    /// Streams that run beside this one, and are part of it.
+    others: Vec<Self>,
 }
 
 /// What a stream of replies did not bring.
@@ -68,27 +68,47 @@ impl Replies {
     /// A stream of replies that are there already.
     pub(super) fn of(replies: impl IntoIterator<Item = Reply>, deadline: Instant) -> Self {
         let gathering = Gathering::new(0);
-        lock(&gathering.0).replies.extend(replies);
-        Self::new(gathering, 0, Vec::new(), deadline)
+        let replies: VecDeque<_> = replies.into_iter().map(|reply| (reply, 0)).collect();
+        let expected = replies.len();
+        lock(&gathering.0).replies = replies;
+        let mut stream = Self::new(gathering, 0, Vec::new(), deadline);
+        stream.expected = expected;
+        stream
     }
 
     /// A stream of answers to the event of this id, which these sockets were sent.
     pub(super) const fn new(gathering: Arc<Gathering>, id: u64, asked: Vec<Weak<socket::Core>>, deadline: Instant) -> Self {
         Self {
             gathering,
+            expected: asked.len(),
             asked,
             id,
             deadline,
             timer: None,
             lacking: Vec::new(),
-            silent: 0,
-            rest: Vec::new(),
+            others: Vec::new(),
         }
     }
 
-    /// These replies, and then others.
-    pub(super) fn and(mut self, others: Self) -> Self {
-        self.rest.push(others);
+    /// A stream of one answer, which is expected already.
+    pub(super) const fn one(gathering: Arc<Gathering>, deadline: Instant) -> Self {
+        let mut stream = Self::new(gathering, 0, Vec::new(), deadline);
+        stream.expected = 1;
+        stream
+    }
+
+    /// A stream of what other nodes reply, which this collector brings. At most `max_bytes` of it wait here.
+    pub fn of_nodes(nodes: impl IntoIterator<Item = Arc<str>>, max_bytes: usize, deadline: Instant) -> (Self, Collector) {
+        let gathering = Gathering::new(max_bytes);
+        let nodes = nodes.into_iter().map(|name| Node { name, debt: Debt::Unheard });
+        lock(&gathering.0).nodes = nodes.collect();
+        let collector = Collector(Arc::clone(&gathering));
+        (Self::new(gathering, 0, Vec::new(), deadline), collector)
+    }
+
+    /// These replies and others, as they come.
+    pub fn and(mut self, others: Self) -> Self {
+        self.others.push(others);
         self
     }
 
@@ -99,9 +119,17 @@ impl Replies {
     }
 
     /// Sets another deadline.
-    pub(super) fn until(mut self, deadline: Instant) -> Self {
+    pub(super) fn until(&mut self, deadline: Instant) {
         (self.deadline, self.timer) = (deadline, None);
-        self
+        for other in &mut self.others {
+            other.until(deadline);
+        }
+    }
+
+    /// How many replies of this node there would be if everybody gave one.
+    #[must_use]
+    pub const fn expected(&self) -> usize {
+        self.expected
     }
 
     /// No socket keeps the id any longer. Tells of each that would have.
@@ -117,14 +145,12 @@ impl Replies {
     #[must_use]
     pub fn missing(&self) -> Missing {
         let state = lock(&self.gathering.0);
-        let mut missing = Missing {
-            nodes: self.lacking.clone(),
-            sockets: self.silent + state.awaited + state.lost,
-        };
+        let mut missing = state.missing();
         drop(state);
-        for rest in self.rest.iter().map(Self::missing) {
-            missing.sockets += rest.sockets;
-            missing.nodes.extend(rest.nodes);
+        missing.nodes.extend(self.lacking.iter().cloned());
+        for other in self.others.iter().map(Self::missing) {
+            missing.sockets += other.sockets;
+            missing.nodes.extend(other.nodes);
         }
         missing.nodes.sort();
         missing.nodes.dedup();
@@ -135,11 +161,10 @@ impl Replies {
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         {
             let mut state = lock(&self.gathering.0);
-            if let Some(reply) = state.replies.pop_front() {
-                state.bytes -= reply.size();
+            if let Some(reply) = state.take() {
                 return Poll::Ready(Some(reply));
             }
-            if state.awaited == 0 || state.over {
+            if state.over || state.is_complete() {
                 return Poll::Ready(None);
             }
             state.waker = Some(cx.waker().clone());
@@ -154,23 +179,10 @@ impl Replies {
         let mut state = lock(&self.gathering.0);
         state.over = true;
         // One may have come in between.
-        let reply = state.replies.pop_front();
-        state.bytes -= reply.as_ref().map_or(0, Reply::size);
+        let reply = state.take();
         drop(state);
         self.forget(|socket| socket.shared().counters.acks_timed_out.increment());
         Poll::Ready(reply)
-    }
-
-    /// Goes on with the stream behind this one, which takes over what this one is without.
-    fn proceed(&mut self) -> bool {
-        let mut rest = std::mem::take(&mut self.rest);
-        let Some(mut next) = rest.pop() else { return false };
-        let missing = self.missing();
-        next.silent += missing.sockets;
-        next.lacking.extend(missing.nodes);
-        next.rest.extend(rest);
-        *self = next;
-        true
     }
 }
 
@@ -178,12 +190,20 @@ impl Stream for Replies {
     type Item = Reply;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        loop {
-            let reply = ready!(self.poll_own(cx));
-            if reply.is_some() || !self.proceed() {
-                return Poll::Ready(reply);
+        let own = self.poll_own(cx);
+        let mut waiting = match own {
+            Poll::Ready(Some(_)) => return own,
+            Poll::Ready(None) => false,
+            Poll::Pending => true,
+        };
+        for other in &mut self.others {
+            match Pin::new(other).poll_next(cx) {
+                reply @ Poll::Ready(Some(_)) => return reply,
+                Poll::Ready(None) => {}
+                Poll::Pending => waiting = true,
             }
         }
+        if waiting { Poll::Pending } else { Poll::Ready(None) }
     }
 }
 
@@ -194,22 +214,148 @@ impl Drop for Replies {
     }
 }
 
+/// Brings the replies of other nodes to a stream. The nodes are those that the stream was made with, by their place.
+///
+/// A node says first how many replies it will give, and then gives them; one that has given them all is no longer waited for.
+#[derive(Debug)]
+pub struct Collector(Arc<Gathering>);
+
+impl Collector {
+    /// A node will give so many replies.
+    pub fn expect(&self, node: usize, replies: usize) {
+        self.0.change(|state| {
+            if let Some(Node {
+                debt: debt @ Debt::Unheard,
+                ..
+            }) = state.nodes.get_mut(node)
+            {
+                *debt = Debt::Replies(replies);
+            }
+        });
+    }
+
+    /// A node gives a reply that came in so many bytes.
+    pub fn give(&self, node: usize, reply: Reply, bytes: usize) {
+        self.0.change(|state| {
+            state.pay(node, 1);
+            state.keep(reply, bytes);
+        });
+    }
+
+    /// So many of a node's replies will not come: those who would have given them are gone.
+    pub fn forgo(&self, node: usize, replies: usize) {
+        self.0.change(|state| state.pay(node, replies));
+    }
+
+    /// So many of a node's replies are missing: they did not come in time, or could not be carried.
+    pub fn miss(&self, node: usize, replies: usize) {
+        self.0.change(|state| {
+            state.pay(node, replies);
+            state.lost += replies;
+        });
+    }
+
+    /// A node is no longer waited for: what it has not given is missing.
+    pub fn give_up(&self, node: usize) {
+        self.0.change(|state| {
+            if let Some(node) = state.nodes.get_mut(node).filter(|node| node.debt != Debt::Replies(0)) {
+                if let Debt::Replies(replies) = node.debt {
+                    state.lost += replies;
+                }
+                node.debt = Debt::Lost;
+            }
+        });
+    }
+
+    /// Whether nothing more is waited for.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let state = lock(&self.0.0);
+        state.over || state.is_complete()
+    }
+}
+
 /// Where replies meet. Each socket that is asked has a share in it.
 #[derive(Debug)]
 pub(super) struct Gathering(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    replies: VecDeque<Reply>,
+    /// With the bytes that each counts.
+    replies: VecDeque<(Reply, usize)>,
     bytes: usize,
     max_bytes: usize,
-    /// Sockets that have neither answered nor gone.
+    /// Sockets of this node that have neither answered nor gone.
     awaited: usize,
+    /// Other nodes that were asked.
+    nodes: Vec<Node>,
     /// Answers for which there was no room.
     lost: usize,
     /// Nothing more is taken.
     over: bool,
     waker: Option<Waker>,
+}
+
+/// A node that was asked.
+#[derive(Debug)]
+struct Node {
+    name: Arc<str>,
+    debt: Debt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Debt {
+    /// It has yet to say how many replies it will give.
+    Unheard,
+    /// It has yet to give so many.
+    Replies(usize),
+    /// It will give nothing more.
+    Lost,
+}
+
+impl State {
+    fn is_complete(&self) -> bool {
+        self.awaited == 0 && self.nodes.iter().all(|node| matches!(node.debt, Debt::Replies(0) | Debt::Lost))
+    }
+
+    fn missing(&self) -> Missing {
+        let mut missing = Missing {
+            nodes: Vec::new(),
+            sockets: self.awaited + self.lost,
+        };
+        for node in &self.nodes {
+            match node.debt {
+                Debt::Unheard | Debt::Lost => missing.nodes.push(Arc::clone(&node.name)),
+                Debt::Replies(replies) => missing.sockets += replies,
+            }
+        }
+        missing
+    }
+
+    /// A node owes so many replies less.
+    fn pay(&mut self, node: usize, replies: usize) {
+        if let Some(Node {
+            debt: Debt::Replies(owed), ..
+        }) = self.nodes.get_mut(node)
+        {
+            *owed = owed.saturating_sub(replies);
+        }
+    }
+
+    fn keep(&mut self, reply: Reply, bytes: usize) {
+        if self.bytes.saturating_add(bytes) > self.max_bytes {
+            self.lost += 1;
+        } else {
+            self.bytes += bytes;
+            self.replies.push_back((reply, bytes));
+        }
+    }
+
+    fn take(&mut self) -> Option<Reply> {
+        let (reply, bytes) = self.replies.pop_front()?;
+        self.bytes -= bytes;
+        Some(reply)
+    }
 }
 
 impl Gathering {
@@ -220,6 +366,7 @@ impl Gathering {
             bytes: 0,
             max_bytes,
             awaited: 0,
+            nodes: Vec::new(),
             lost: 0,
             over: false,
             waker: None,
@@ -233,34 +380,27 @@ impl Gathering {
 
     /// A socket that was expected answers, or has gone. Says whether anybody still waits for it.
     pub(super) fn settle(&self, answer: Option<Payload>) -> bool {
+        self.change(|state| {
+            state.awaited = state.awaited.saturating_sub(1);
+            if let Some(payload) = answer {
+                let bytes = payload.size() + size_of::<Reply>();
+                state.keep(Reply::Answer(payload), bytes);
+            }
+        })
+    }
+
+    /// Changes what has come, and wakes who waits for it. Says whether anybody does; nothing is changed for nobody.
+    fn change(&self, change: impl FnOnce(&mut State)) -> bool {
         let mut state = lock(&self.0);
         if state.over {
             return false;
         }
-        state.awaited = state.awaited.saturating_sub(1);
-        if let Some(reply) = answer.map(Reply::Answer) {
-            if state.bytes.saturating_add(reply.size()) > state.max_bytes {
-                state.lost += 1;
-            } else {
-                state.bytes += reply.size();
-                state.replies.push_back(reply);
-            }
-        }
+        change(&mut state);
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
         true
-    }
-}
-
-impl Reply {
-    /// What it counts in a gathering, in bytes.
-    fn size(&self) -> usize {
-        match self {
-            Self::Answer(payload) => payload.size() + size_of::<Self>(),
-            Self::Socket(_) => 0,
-        }
     }
 }

@@ -256,6 +256,24 @@ const COUNTERS: &[Metric] = &[
         "Heartbeats of other nodes that never arrived",
         |l| l.cluster.counters().heartbeats_missed.get(),
     ),
+    metric("fanfare_cluster_requests_total", "Requests sent to the other nodes", |l| {
+        l.cluster.counters().requests.get()
+    }),
+    metric(
+        "fanfare_cluster_requests_unsent_total",
+        "Requests that could not be handed to the adapter",
+        |l| l.cluster.counters().requests_unsent.get(),
+    ),
+    metric(
+        "fanfare_cluster_requests_refused_total",
+        "Requests of other nodes that were refused, because too many were being answered",
+        |l| l.cluster.counters().requests_refused.get(),
+    ),
+    metric(
+        "fanfare_cluster_requests_missed_total",
+        "Requests and replies of other nodes that never arrived",
+        |l| l.cluster.counters().requests_missed.get(),
+    ),
     metric(
         "fanfare_cluster_foreign_version_total",
         "Envelopes of an unknown wire version",

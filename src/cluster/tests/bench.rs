@@ -65,10 +65,7 @@ impl Node {
         };
         connection.message(Incoming::Text(&connect));
         settle().await;
-        let client = Client {
-            tap,
-            _connection: connection,
-        };
+        let client = Client { tap, connection };
         assert_eq!(client.tap.frames().len(), 1, "the answer to CONNECT");
         client
     }
@@ -82,10 +79,15 @@ impl Node {
 /// A connected client.
 pub(super) struct Client {
     pub(super) tap: Tap,
-    _connection: Box<dyn Connection>,
+    connection: Box<dyn Connection>,
 }
 
 impl Client {
+    /// Sends a packet.
+    pub(super) fn say(&mut self, packet: &str) {
+        self.connection.message(Incoming::Text(packet));
+    }
+
     /// The events that have arrived since it was asked last: the JSON.
     pub(super) async fn events(&self) -> Vec<String> {
         self.messages().await.into_iter().map(|(json, _)| json).collect()

@@ -33,7 +33,7 @@ async fn nodes_find_each_other_and_themselves() {
         (&*member.node, &*member.advertise, member.origin),
         ("two", "two.local:3001", two.cluster.origin())
     );
-    assert_eq!((member.version, member.features, member.suspected), (1, 1, false));
+    assert_eq!((member.version, member.features, member.suspected), (1, 3, false));
     assert_eq!(
         two.cluster.members().len(),
         1,
@@ -173,22 +173,6 @@ async fn an_adapter_and_a_hub_serve_one_cluster() {
         StartError::HubInUse
     );
     cluster.close(Duration::ZERO).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_asks_the_cluster_is_told_which_members_were_not_asked() {
-    let bus = MemoryBus::new();
-    let one = Node::start_now(&bus, named("one"), NodeTag::random());
-    assert_eq!(one.io.fetch_sockets().await.unwrap().len(), 0, "alone, a node is the whole cluster");
-    let _two = Node::start_now(&bus, named("two"), NodeTag::random());
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let Err(hub::FetchError::Partial { sockets, missing }) = one.io.fetch_sockets().await else {
-        panic!("there may be sockets on the other node")
-    };
-    assert_eq!((sockets.len(), missing.nodes), (0, vec!["two".into()]));
-    assert!(one.io.local().fetch_sockets().await.is_ok());
-    let answers = one.io.emit_with_ack::<u8>("n", &()).await;
-    assert!(matches!(answers, Err(hub::BroadcastAckError::Partial { missing, .. }) if &*missing.nodes[0] == "two"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,4 +5,5 @@ mod commands;
 mod loss;
 mod members;
 mod recovery;
+mod requests;
 mod security;

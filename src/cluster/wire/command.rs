@@ -15,7 +15,7 @@ use crate::{
     protocol::socketio::{Attachments, Payload},
 };
 
-type Lengths = List<u32, MAX_ATTACHMENTS>;
+pub(super) type Lengths = List<u32, MAX_ATTACHMENTS>;
 
 /// What an envelope is to say, but for its address.
 #[derive(Debug)]
@@ -38,13 +38,7 @@ impl Body {
 /// `common` are the features of all living members: what another of them would refuse is left out where it is a mere wish.
 pub(in crate::cluster) fn encode(command: &Command, common: u64) -> Result<Body, TooLong> {
     match command {
-        Command::Emit { target, payload, flags } => {
-            let lengths = payload.attachments().iter().map(|bytes| u32::try_from(bytes.len()));
-            let lengths = lengths.collect::<Result<Vec<_>, _>>().map_err(|_| TooLong)?;
-            let uncompressed = !flags.compress && common & FEATURE_COMPRESS != 0;
-            let flags = Flags::VOLATILE.when(flags.volatile).and(Flags::UNCOMPRESSED.when(uncompressed));
-            Body::new(Kind::Emit, flags, &part(target, Lengths::new(lengths)?)?)
-        }
+        Command::Emit { target, payload, flags } => Body::new(Kind::Emit, emit_flags(*flags, common), &part(target, attached(payload)?)?),
         Command::Join { target, rooms } => Body::new(Kind::Join, Flags::default(), &part(target, names(rooms)?)?),
         Command::Leave { target, rooms } => Body::new(Kind::Leave, Flags::default(), &part(target, names(rooms)?)?),
         Command::Disconnect { target, close } => Body::new(Kind::Disconnect, Flags::CLOSE.when(*close), &part(target, ())?),
@@ -57,12 +51,33 @@ pub(in crate::cluster) fn pieces(command: &Command) -> impl Iterator<Item = &[u8
         Command::Emit { payload, .. } => Some(payload),
         Command::Join { .. } | Command::Leave { .. } | Command::Disconnect { .. } => None,
     };
-    payload
-        .into_iter()
-        .flat_map(|payload| iter::once(&**payload.json_bytes()).chain(payload.attachments().iter().map(|bytes| &**bytes)))
+    payload.into_iter().flat_map(pieces_of)
 }
 
-fn part<T>(target: &Target, more: T) -> Result<Part<'_, T>, TooLong> {
+/// The JSON of a payload, and its attachments.
+pub(super) fn pieces_of(payload: &Payload) -> impl Iterator<Item = &[u8]> + Clone {
+    iter::once(&**payload.json_bytes()).chain(payload.attachments().iter().map(|bytes| &**bytes))
+}
+
+/// The lengths of a payload's attachments.
+pub(super) fn attached(payload: &Payload) -> Result<Lengths, TooLong> {
+    let lengths = payload.attachments().iter().map(|bytes| u32::try_from(bytes.len()));
+    Lengths::new(lengths.collect::<Result<Vec<_>, _>>().map_err(|_| TooLong)?)
+}
+
+pub(super) fn emit_flags(flags: EmitFlags, common: u64) -> Flags {
+    let uncompressed = !flags.compress && common & FEATURE_COMPRESS != 0;
+    Flags::VOLATILE.when(flags.volatile).and(Flags::UNCOMPRESSED.when(uncompressed))
+}
+
+pub(super) fn read_flags(flags: Flags) -> EmitFlags {
+    EmitFlags {
+        volatile: flags.has(Flags::VOLATILE),
+        compress: !flags.has(Flags::UNCOMPRESSED),
+    }
+}
+
+pub(super) fn part<T>(target: &Target, more: T) -> Result<Part<'_, T>, TooLong> {
     let Target { namespace, rooms, except } = target;
     let (rooms, except) = (names(rooms)?, names(except)?);
     Ok(Part {
@@ -98,10 +113,7 @@ pub(in crate::cluster) fn decode(envelope: &Envelope<'_>, namespace: &Arc<str>) 
     let (target, more) = match envelope.address.kind {
         Kind::Emit => {
             let (target, lengths) = read::<Lengths>(envelope, namespace)?;
-            let flags = EmitFlags {
-                volatile: flags.has(Flags::VOLATILE),
-                compress: !flags.has(Flags::UNCOMPRESSED),
-            };
+            let flags = read_flags(flags);
             (target, More::Emit { lengths, flags })
         }
         Kind::Join => read::<Rooms<'_>>(envelope, namespace).map(|(target, joined)| (target, More::Join(rooms(&joined))))?,
@@ -111,7 +123,7 @@ pub(in crate::cluster) fn decode(envelope: &Envelope<'_>, namespace: &Arc<str>) 
             let close = flags.has(Flags::CLOSE);
             (target, More::Disconnect { close })
         }
-        kind @ (Kind::Heartbeat | Kind::Goodbye) => return Err(WireError::Kind(kind as u8)),
+        kind => return Err(WireError::Kind(kind as u8)),
     };
     Ok(Received { target, more })
 }
@@ -129,7 +141,7 @@ fn read<'a, T: serde::Deserialize<'a>>(envelope: &Envelope<'a>, namespace: &Arc<
     Ok((target, part.more))
 }
 
-fn rooms(names: &Rooms<'_>) -> Vec<Room> {
+pub(super) fn rooms(names: &Rooms<'_>) -> Vec<Room> {
     names.iter().map(|name| Room::from(*name)).collect()
 }
 
@@ -155,7 +167,7 @@ impl Received {
 }
 
 /// Splits a payload into the JSON and the attachments of these lengths behind it.
-fn split(payload: &Bytes, lengths: &[u32]) -> Result<Payload, WireError> {
+pub(super) fn split(payload: &Bytes, lengths: &[u32]) -> Result<Payload, WireError> {
     let attached: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
     let json = usize::try_from(attached)
         .ok()

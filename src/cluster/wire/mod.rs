@@ -10,8 +10,16 @@
 //!   disconnect  [namespace, rooms, except, nil]
 //!   heartbeat   [node, advertised address, newest wire version, features, [[token, last topic sequence]..], [[tag, epoch]..]]
 //!   goodbye     [[[token, last topic sequence]..]]
-//! payload  = of an emit: the JSON, then the attachments, back to back; otherwise empty
+//!   ask, tell   [namespace, rooms, except, [request, milliseconds, lengths of the attachments]]
+//!   sockets, count, rooms
+//!               [namespace, rooms, except, [request, milliseconds, []]]
+//!   reply       [request, replies to come or nil, of them forgone, of them missing, [[length..]..]]
+//! payload  = of an emit, an ask or a tell: the JSON, then the attachments, back to back; of a reply: its items one after the other, each
+//!            the JSON and its attachments, with their lengths in the part; otherwise empty
 //! ```
+//!
+//! A request is answered to the topic of the node that asks, within so many milliseconds; request 0 wants no reply. The first reply
+//! says how many items there will be in all, unless the node is busy.
 //!
 //! The payload is sliced out of the message, never copied. The MAC stands last in the header and covers the topic and every other
 //! byte of the envelope. Whatever a peer sends is bounded before it is read, and an error names who would have to change.
@@ -21,6 +29,8 @@ mod envelope;
 mod mac;
 mod part;
 mod record;
+mod reply;
+mod request;
 
 pub(super) use command::{Body, decode, encode, pieces};
 pub(super) use envelope::{Address, Envelope, seal, unpack};
@@ -29,15 +39,20 @@ pub use mac::Secret;
 use part::Part;
 pub(super) use part::{Goodbye, Heartbeat, List, MAX_REMOVED, MAX_REPORTED, Tag};
 pub(super) use record::{open_record, seal_record};
+pub(super) use reply::{Item, Sheet, Wanted, open_reply};
+pub(super) use request::{Request, open_request, seal_request};
 
 /// The version that this node writes, and the newest that it reads.
 pub(super) const VERSION: u8 = 1;
 
 /// The features that this node has, a bit each. One is used when all living members have it, or old ones would refuse what it says.
-pub(super) const FEATURES: u64 = FEATURE_COMPRESS;
+pub(super) const FEATURES: u64 = FEATURE_COMPRESS | FEATURE_REQUESTS;
 
 /// Reads [`Flags::UNCOMPRESSED`].
 pub(super) const FEATURE_COMPRESS: u64 = 1;
+
+/// Answers requests.
+pub(super) const FEATURE_REQUESTS: u64 = 1 << 1;
 
 /// The longest header, in bytes.
 pub(super) const MAX_HEADER: usize = 256 * 1024;
@@ -51,6 +66,12 @@ pub(super) enum Kind {
     Disconnect = 3,
     Heartbeat = 4,
     Goodbye = 5,
+    Ask = 6,
+    Sockets = 7,
+    Count = 8,
+    Rooms = 9,
+    Tell = 10,
+    Reply = 11,
 }
 
 impl TryFrom<u8> for Kind {
@@ -64,6 +85,12 @@ impl TryFrom<u8> for Kind {
             3 => Self::Disconnect,
             4 => Self::Heartbeat,
             5 => Self::Goodbye,
+            6 => Self::Ask,
+            7 => Self::Sockets,
+            8 => Self::Count,
+            9 => Self::Rooms,
+            10 => Self::Tell,
+            11 => Self::Reply,
             _ => return Err(WireError::Kind(kind)),
         })
     }
@@ -74,14 +101,17 @@ impl TryFrom<u8> for Kind {
 pub(super) struct Flags(u8);
 
 impl Flags {
-    /// Of an emit: a socket that cannot be written to now goes without it.
+    /// Of an emit or an ask: a socket that cannot be written to now goes without it.
     pub(super) const VOLATILE: Self = Self(1);
     /// Of a disconnect: the whole connection is closed.
     pub(super) const CLOSE: Self = Self(1 << 1);
     /// Of a heartbeat or goodbye: it does not list all topics that were used.
     pub(super) const PARTIAL: Self = Self(1 << 2);
-    /// Of an emit: it is not to be compressed. Only for members with [`FEATURE_COMPRESS`].
+    /// Of an emit or an ask: it is not to be compressed. Only for members with [`FEATURE_COMPRESS`].
     pub(super) const UNCOMPRESSED: Self = Self(1 << 3);
+
+    /// Of a reply: the node takes no more requests, and this one not.
+    pub(super) const BUSY: Self = Self(1 << 4);
 
     /// These flags if `set`.
     pub(super) fn when(self, set: bool) -> Self {
@@ -106,7 +136,7 @@ impl TryFrom<u8> for Flags {
     type Error = WireError;
 
     fn try_from(bits: u8) -> Result<Self, WireError> {
-        let known = Self::VOLATILE.0 | Self::CLOSE.0 | Self::PARTIAL.0 | Self::UNCOMPRESSED.0;
+        let known = Self::VOLATILE.0 | Self::CLOSE.0 | Self::PARTIAL.0 | Self::UNCOMPRESSED.0 | Self::BUSY.0;
         if bits & !known == 0 {
             Ok(Self(bits))
         } else {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Bound, Chain, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, Watcher};
-use crate::hub::recovery::OnExpired;
+use crate::hub::{recovery::OnExpired, server::OnServer};
 
 /// The handlers of a namespace.
 #[derive(Debug, Default, Clone)]
@@ -12,6 +12,8 @@ pub(in crate::hub) struct Table {
     pub(in crate::hub) middlewares: Vec<Arc<Bound<OnMiddleware>>>,
     pub(in crate::hub) connect: Option<Arc<Bound<OnConnect>>>,
     pub(in crate::hub) expired: Option<OnExpired>,
+    /// For the events of other nodes' applications.
+    pub(in crate::hub) server: HashMap<Box<str>, Arc<OnServer>>,
     pub(in crate::hub) listeners: Listeners,
 }
 

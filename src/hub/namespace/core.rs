@@ -24,6 +24,7 @@ use crate::{
         recovery::{self, Ledger, Session},
         replies::Gathering,
         rooms::Shard,
+        server::{self, ServerEvent},
         shared::{Shared, lock},
         socket,
         socket::Standing,
@@ -207,15 +208,53 @@ impl Core {
         }
     }
 
-    /// Asks the sockets of this node.
-    pub(in crate::hub) fn request(&self, query: &Query, deadline: Instant) -> Replies {
+    /// Asks the sockets, or the application, of this node.
+    pub(in crate::hub) fn request(self: &Arc<Self>, query: &Query, deadline: Instant) -> Replies {
         match query {
             Query::Ask { target, payload, flags } => self.ask(target, payload, *flags, deadline),
             Query::Sockets { target } => {
                 let sockets = self.sockets(target);
                 Replies::of(sockets.iter().map(|socket| Reply::Socket(socket.record())), deadline)
             }
+            Query::Count { target } => Replies::of([Reply::Count(self.count_of(target))], deadline),
+            Query::Rooms { target } => Replies::of([Reply::Rooms(self.rooms_of(target))], deadline),
+            Query::Tell { payload, answer, .. } => self.tell(payload, *answer, deadline),
         }
+    }
+
+    fn count_of(&self, target: &Target) -> usize {
+        let mut count = 0;
+        for shard in &self.shards {
+            lock(shard).select(&target.rooms, &target.except, |_, _| count += 1);
+        }
+        count
+    }
+
+    fn rooms_of(&self, target: &Target) -> Vec<(Room, usize)> {
+        if target.rooms.is_empty() && target.except.is_empty() {
+            return self.rooms().into_iter().collect();
+        }
+        let mut rooms = BTreeMap::new();
+        for socket in self.sockets(target) {
+            for room in socket.rooms().into_iter().filter(|room| *room != socket.id) {
+                *rooms.entry(room).or_default() += 1;
+            }
+        }
+        rooms.into_iter().collect()
+    }
+
+    /// Another node tells the application an event.
+    fn tell(self: &Arc<Self>, payload: &Payload, answer: bool, deadline: Instant) -> Replies {
+        let gathering = answer.then(|| Gathering::new(self.shared.config.ack_bytes));
+        let event = ServerEvent::new(payload.clone(), gathering.as_ref());
+        let handler = payload
+            .as_event()
+            .and_then(|(name, _)| self.handlers(|table| table.server.get(&*name).cloned()));
+        match handler {
+            Some(handler) => self.shared.spawn(server::run(Arc::clone(self), handler, event), || {}),
+            None => self.shared.counters.events_unhandled.increment(),
+        }
+        gathering.map_or_else(|| Replies::of([], deadline), |gathering| Replies::one(gathering, deadline))
     }
 
     /// Sends an event that asks for answers, under one id.

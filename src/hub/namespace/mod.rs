@@ -13,10 +13,11 @@ pub(super) use self::{
 };
 pub use self::{logged::Delivered, parent::ParentNamespace};
 use super::{
-    BroadcastOperator, Io, RegisterError, Room, Target,
-    handlers::{Handler, Listeners, OnConnect, OnMiddleware, bind, registrations},
+    BroadcastOperator, Io, RegisterError, Room, ServerEvent, Target,
+    handlers::{Handler, Listeners, OnConnect, OnMiddleware, bind, check_name, registrations},
     operators::operators,
     recovery::{Expired, OnExpired},
+    server::OnServer,
 };
 
 /// A namespace: its handlers on this node, and its sockets on all nodes. Got by [`Io::of`].
@@ -110,6 +111,28 @@ impl Namespace {
     ) -> &Self {
         let handler = OnExpired::new(handler);
         drop(self.core.change_handlers(|table| table.expired.replace(handler)));
+        self
+    }
+
+    /// Runs a handler for each event of that name which the application of another node sends with `server_side_emit`: see
+    /// [`ServerEvent`]. There is one for each name, a later one takes the place of an earlier one. Each call is a task of its own.
+    ///
+    /// # Errors
+    /// [`RegisterError::Reserved`].
+    pub fn on_server_event<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        event: &str,
+        handler: impl Fn(ServerEvent) -> F + Send + Sync + 'static,
+    ) -> Result<&Self, RegisterError> {
+        check_name(event)?;
+        let handler = OnServer::new(handler);
+        drop(self.core.change_handlers(|table| table.server.insert(event.into(), handler)));
+        Ok(self)
+    }
+
+    /// Removes the handler of other nodes' events of that name.
+    pub fn off_server_event(&self, event: &str) -> &Self {
+        drop(self.core.change_handlers(|table| table.server.remove(event)));
         self
     }
 

@@ -1,5 +1,7 @@
 //! The wire against golden bytes, round trips, and whatever a peer could send.
 
+mod requests;
+
 use std::{fmt::Write as _, iter, sync::Arc};
 
 use bytes::Bytes;
@@ -245,7 +247,8 @@ fn what_is_not_known_is_named() {
     assert_eq!(with(0, 0), Ok(()));
     assert_eq!(with(6, 0), Err(WireError::Kind(6)));
     assert_eq!(with(4, 0), Err(WireError::Kind(4)), "a heartbeat is not a command");
-    assert_eq!(with(0, 16), Err(WireError::Flags(16)));
+    assert_eq!(with(12, 0), Err(WireError::Kind(12)));
+    assert_eq!(with(0, 32), Err(WireError::Flags(32)));
     let mut version = message.to_vec();
     version[0] = 2;
     assert_eq!(receive(&version.into(), &Keys::default()).unwrap_err(), WireError::Version(2));
