@@ -79,7 +79,7 @@ fn log_in(socket: &Socket, verifier: &Verifier) -> Result<(), ConnectError> {
         if let Some(user) = user {
             socket.identify(user);
         }
-        socket.join(rooms).map_err(|_| Denial::Claims)
+        socket.join(rooms).map(drop).map_err(|_| Denial::Claims)
     });
     admitted.map_err(|denial| {
         tracing::debug!(namespace = %socket.namespace(), ?denial, "a client may not join");
@@ -160,7 +160,7 @@ fn carry_out(action: &Action, socket: &Socket, raw: &Raw) -> Result<(), Denied> 
         Action::Broadcast => socket.broadcast().emit_payload(raw.payload().clone())?,
         Action::Emit => socket.io().of(socket.namespace()).all().emit_payload(raw.payload().clone())?,
         Action::Room(rooms) => socket.to(room(rooms, socket, raw)?).emit_payload(raw.payload().clone())?,
-        Action::Join(rooms) => socket.join(room(rooms, socket, raw)?).map_err(|_| Denied::TooMany)?,
+        Action::Join(rooms) => drop(socket.join(room(rooms, socket, raw)?).map_err(|_| Denied::TooMany)?),
         Action::Leave(rooms) => socket.leave(room(rooms, socket, raw)?),
         // Answered with the arguments, see `register`.
         Action::Ack => {}

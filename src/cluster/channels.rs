@@ -1,4 +1,4 @@
-//! The topics of this node's namespaces, and the numbers of what it has published there.
+//! The topics of this node's namespaces and of their parts, and the numbers of what it has published there.
 
 use std::{
     collections::HashMap,
@@ -10,34 +10,41 @@ use std::{
 
 use fanfare_adapters::Topic;
 
-use super::{link::lock, sequences::TopicId};
+use super::{link::lock, sequences::TopicId, topics::Part};
 
 /// One topic, and the numbers of what this node has published there.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) id: TopicId,
+    /// That of the whole namespace; its own, where it is that.
+    pub(super) whole: TopicId,
     pub(super) topic: Topic,
     /// Of a namespace's; another has a name that no namespace has.
     pub(super) namespace: Arc<str>,
     pub(super) token: String,
     /// Whether it is subscribed; publishing alone needs no subscription. Changed under a lock of the channels.
     subscribed: AtomicBool,
-    /// Held while a number is drawn AND its envelope offered to the adapter: so numbers arrive in order, and what a heartbeat reports
-    /// was published before it.
-    pub(super) numbers: Mutex<Numbers>,
+    /// Shared by the channels of a namespace. Held while numbers are drawn AND their envelopes offered to the adapter: so numbers arrive
+    /// in order, and what a heartbeat reports was published before it.
+    pub(super) numbers: Arc<Mutex<Numbers>>,
+    /// The last number drawn on this topic. Changed while `numbers` is locked.
+    used: Mutex<Used>,
 }
 
-/// The last numbers drawn.
+/// The last number drawn in a namespace.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
-    epoch: u64,
-    /// As long as a namespace has one topic, both are the same.
-    pub(super) namespace: u64,
-    pub(super) topic: u64,
+    used: Used,
     /// A goodbye was said, and nothing may follow it: other nodes would hold this one for a newcomer.
     pub(super) ended: bool,
-    /// The channel was forgotten: its namespace has another one, if any.
+    /// The channels of the namespace were forgotten: it has others, if any.
     pub(super) forgotten: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Used {
+    epoch: u64,
+    last: u64,
 }
 
 /// All channels: those of namespaces that exist here, and some of others.
@@ -47,6 +54,7 @@ pub(super) struct Channels {
     slots: Vec<Option<Arc<Channel>>>,
     free: Vec<TopicId>,
     by_namespace: HashMap<Arc<str>, TopicId>,
+    by_part: HashMap<(TopicId, Part), TopicId>,
     by_topic: HashMap<Topic, TopicId>,
     by_token: HashMap<String, TopicId>,
 }
@@ -63,23 +71,36 @@ impl Channel {
 
     /// The last number used in this epoch.
     pub(super) fn used(&self, epoch: u64) -> u64 {
-        lock(&self.numbers).used(epoch)
+        // In this order, so that what is being published has been when its number is told.
+        let _numbers = lock(&self.numbers);
+        lock(&self.used).in_epoch(epoch)
+    }
+
+    /// Draws the next number on this topic; the caller holds `numbers`.
+    pub(super) fn next(&self, epoch: u64) -> u64 {
+        lock(&self.used).next(epoch)
     }
 }
 
 impl Numbers {
-    /// Draws the next numbers, from 1 in a new epoch.
-    pub(super) fn next(&mut self, epoch: u64) {
+    /// Draws the next number of the namespace, from 1 in a new epoch.
+    pub(super) fn next(&mut self, epoch: u64) -> u64 {
+        self.used.next(epoch)
+    }
+}
+
+impl Used {
+    fn next(&mut self, epoch: u64) -> u64 {
         if self.epoch != epoch {
-            (self.epoch, self.namespace, self.topic) = (epoch, 0, 0);
+            *self = Self { epoch, last: 0 };
         }
-        self.namespace += 1;
-        self.topic += 1;
+        self.last += 1;
+        self.last
     }
 
     /// The last number of this epoch. Changes nothing: the caller's epoch may be the one before.
-    fn used(&self, epoch: u64) -> u64 {
-        if self.epoch == epoch { self.topic } else { 0 }
+    fn in_epoch(self, epoch: u64) -> u64 {
+        if self.epoch == epoch { self.last } else { 0 }
     }
 }
 
@@ -88,30 +109,60 @@ impl Channels {
         self.get(*self.by_namespace.get(namespace)?)
     }
 
+    pub(super) fn of_part(&self, namespace: &str, part: Part) -> Option<&Arc<Channel>> {
+        self.get(*self.by_part.get(&(*self.by_namespace.get(namespace)?, part))?)
+    }
+
     pub(super) fn of_topic(&self, topic: &Topic) -> Option<&Arc<Channel>> {
         self.get(*self.by_topic.get(topic)?)
     }
 
-    /// The channels of namespaces, in an order that stays while none is added or forgotten.
+    /// The channels of namespaces and their parts, in an order that stays while none is added or forgotten.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Channel>> {
         self.slots.iter().skip(1).flatten()
     }
 
     /// Adds one, which is not subscribed.
     pub(super) fn add(&mut self, namespace: Arc<str>, topic: Topic, token: String) -> Arc<Channel> {
-        let id = self.free.pop().unwrap_or_else(|| {
+        let id = self.free_id();
+        self.by_namespace.insert(namespace.clone(), id);
+        self.insert(id, id, namespace, topic, token, Arc::default())
+    }
+
+    /// Adds one of a part of the namespace that `whole` is of.
+    pub(super) fn add_part(&mut self, whole: &Channel, part: Part, topic: Topic) -> Arc<Channel> {
+        let id = self.free_id();
+        self.by_part.insert((whole.id, part), id);
+        let (namespace, token) = (whole.namespace.clone(), format!("{}.{part}", whole.token));
+        self.insert(id, whole.id, namespace, topic, token, whole.numbers.clone())
+    }
+
+    fn free_id(&mut self) -> TopicId {
+        self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             TopicId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
-        });
+        })
+    }
+
+    fn insert(
+        &mut self,
+        id: TopicId,
+        whole: TopicId,
+        namespace: Arc<str>,
+        topic: Topic,
+        token: String,
+        numbers: Arc<Mutex<Numbers>>,
+    ) -> Arc<Channel> {
         let channel = Arc::new(Channel {
             id,
+            whole,
             topic,
             namespace,
             token,
             subscribed: AtomicBool::new(false),
-            numbers: Mutex::default(),
+            numbers,
+            used: Mutex::default(),
         });
-        self.by_namespace.insert(channel.namespace.clone(), id);
         self.by_topic.insert(channel.topic.clone(), id);
         self.by_token.insert(channel.token.clone(), id);
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
@@ -140,20 +191,29 @@ impl Channels {
         reported.collect()
     }
 
-    /// How many channels are not subscribed.
+    /// How many namespaces are not subscribed, but still known.
     pub(super) fn idle(&self) -> usize {
-        self.iter().filter(|channel| !channel.is_subscribed()).count()
+        let whole = self.iter().filter(|channel| channel.id == channel.whole);
+        whole.filter(|channel| !channel.is_subscribed()).count()
     }
 
-    /// Forgets the channels that are neither subscribed nor were used in this epoch, and gives their numbers to others: a number that was
-    /// drawn on one of them would be drawn again. The caller sees to it that nobody remembers what belonged to the ids.
+    /// Forgets the namespaces of which no channel is subscribed and nothing was published in this epoch, and gives their numbers to
+    /// others: a number that was drawn there would be drawn again. The caller sees to it that nobody remembers what belonged to the ids.
     pub(super) fn forget_idle(&mut self, epoch: u64) -> Vec<TopicId> {
+        let mut kept = vec![false; self.slots.len()];
+        for channel in self.iter().filter(|channel| channel.is_subscribed()) {
+            if let Some(kept) = kept.get_mut(channel.whole.0 as usize) {
+                *kept = true;
+            }
+        }
         let mut forgotten = Vec::new();
         for slot in self.slots.iter_mut().skip(1) {
             let idle = slot.take_if(|channel| {
                 let mut numbers = lock(&channel.numbers);
-                let idle = !channel.is_subscribed() && numbers.used(epoch) == 0 && !numbers.ended;
-                numbers.forgotten = idle;
+                let used = numbers.used.in_epoch(epoch) > 0;
+                let kept = kept.get(channel.whole.0 as usize).copied().unwrap_or(true);
+                let idle = !kept && !used && !numbers.ended;
+                numbers.forgotten |= idle;
                 idle
             });
             if let Some(channel) = idle {
@@ -163,6 +223,8 @@ impl Channels {
                 forgotten.push(channel.id);
             }
         }
+        let slots = &self.slots;
+        self.by_part.retain(|_, id| slots.get(id.0 as usize).is_some_and(Option::is_some));
         self.free.extend(&forgotten);
         forgotten
     }

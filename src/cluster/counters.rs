@@ -25,6 +25,8 @@ counters! {
         applied,
         /// Commands of other nodes for which no socket is here; their payload was not touched.
         unwanted,
+        /// Commands that had come on another topic of their namespace.
+        copies,
         /// Envelopes that had been received before.
         repeats,
         /// Commands of other nodes that never arrived, found by their numbers; each is counted once.

@@ -1,33 +1,38 @@
 //! The sending half: numbers what this node says, puts it into envelopes and offers it to the adapter.
 
 use std::{
+    collections::HashSet,
     fmt, iter,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use fanfare_adapters::{Adapter, Pattern, PublishError, Subscribing, Topic};
+use futures_util::{StreamExt as _, future::join_all};
+use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
 
 use super::{
     Config, Counters, Member, Origin,
     channels::{Channel, Channels},
     health::Standing,
+    interest::Interest,
     journal::Journal,
     receiver::now,
     requests::Requests,
+    routes::{Parts, Young, parts},
     sequences::TopicId,
-    topics::{Topics, token},
+    topics::{Part, Topics, token},
     wire::{
         self, Address, Body, Flags, Goodbye, Heartbeat, Keys, Kind, List, MAX_REMOVED, MAX_REPORTED, Request, Sheet, Tag, TooLong, Wanted,
     },
 };
 use crate::{
     engine::id::NodeTag,
-    hub::{Command, Observer, Query, Replies},
+    hub::{Command, Observer, Query, Replies, Room, recovery::Later},
 };
 
 /// What the dispatching threads and the receiving task share.
@@ -43,6 +48,14 @@ pub(super) struct Link {
     pub(super) own: Arc<Channel>,
     /// What this node has asked.
     pending: Mutex<Requests>,
+    /// What parts of namespaces this node has sockets for. Locked under the lock of a shard.
+    interest: Mutex<Interest>,
+    /// How many of the parts that have become wanted so far are heard.
+    heard: watch::Sender<u64>,
+    /// Rooms that not all nodes hear yet.
+    young: Young,
+    /// The tags of the living nodes.
+    tags: RwLock<HashSet<NodeTag>>,
     topics: Topics,
     adapter: Arc<dyn Adapter>,
     /// Epochs of this node, the present one last. Read per envelope, written when the node was removed.
@@ -82,6 +95,9 @@ fn node_name(tag: NodeTag) -> String {
     format!("@{tag}")
 }
 
+/// How long a node is waited for to hear the rooms that its sockets were told to join; it is not to be relied on for them before.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Past epochs that are remembered, to know what comes late as one's own.
 const PAST_EPOCHS: usize = 8;
 
@@ -101,6 +117,10 @@ impl Link {
             requests,
             own,
             pending: Mutex::default(),
+            interest: Mutex::default(),
+            heard: watch::Sender::new(0),
+            young: Young::default(),
+            tags: RwLock::default(),
             topics,
             adapter,
             epoch: AtomicU64::new(origin.epoch),
@@ -139,18 +159,57 @@ impl Link {
     pub(super) fn agree(&self, members: &[Member]) {
         let common = members.iter().fold(wire::FEATURES, |common, member| common & member.features);
         self.common.store(common, Relaxed);
+        *self.tags.write().unwrap_or_else(PoisonError::into_inner) = members.iter().map(|member| member.origin.tag).collect();
     }
 
-    /// Offers a command to the other nodes. What cannot be offered is counted, and its number is used up, so that receivers count it too.
+    /// Offers a command to the other nodes, to those that may have sockets it is meant for. What cannot be offered is counted, and its
+    /// numbers are used up, so that receivers count it too.
     pub(super) fn publish(&self, command: &Command) {
-        let channel = self.channel(&command.target().namespace);
-        match self.offer(&channel, wire::encode(command, self.common.load(Relaxed)), wire::pieces(command)) {
+        let target = command.target();
+        let is_member = |tag| read(&self.tags).contains(&tag);
+        let parts = (self.common.load(Relaxed) & wire::FEATURE_PARTS != 0)
+            .then(|| parts(target, &self.young, is_member))
+            .flatten();
+        self.publish_to(command, parts.as_ref());
+    }
+
+    /// The same to every node that has the namespace, whatever rooms are meant.
+    pub(super) fn publish_widely(&self, command: &Command) {
+        self.publish_to(command, None);
+    }
+
+    fn publish_to(&self, command: &Command, parts: Option<&Parts>) {
+        let whole = self.channel(&command.target().namespace);
+        let channels: SmallVec<[_; 8]> = match parts {
+            Some(parts) => parts.iter().map(|part| self.part(&whole, *part)).collect(),
+            None => iter::once(whole).collect(),
+        };
+        match self.offer(&channels, wire::encode(command, self.common.load(Relaxed)), &wire::pieces(command)) {
             Ok(()) => self.counters.published.increment(),
             Err(PublishError::Full) => self.counters.publish_full.increment(),
             Err(PublishError::TooLarge { .. }) => self.counters.publish_too_large.increment(),
             // It was idle for long, and forgotten in this moment.
-            Err(_) if lock(&channel.numbers).forgotten => self.publish(command),
+            Err(_) if channels.iter().any(|channel| lock(&channel.numbers).forgotten) => self.publish_to(command, parts),
             Err(_) => self.counters.publish_closed.increment(),
+        }
+    }
+
+    /// Makes sockets of other nodes join rooms, which are young until all nodes hear them. What this gives ends then, or after
+    /// [`JOIN_PATIENCE`] at the latest, and has to be driven to its end.
+    pub(super) fn publish_join(
+        self: &Arc<Self>,
+        command: &Command,
+        rooms: &[Room],
+        standing: &watch::Receiver<Standing>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let namespace = Arc::clone(&command.target().namespace);
+        self.publish(command);
+        self.young.begin(&namespace, rooms);
+        let replies = self.ask_settled(standing);
+        let (link, rooms) = (Arc::clone(self), rooms.to_vec());
+        async move {
+            replies.for_each(|_| std::future::ready(())).await;
+            link.young.end(&namespace, &rooms);
         }
     }
 
@@ -175,21 +234,37 @@ impl Link {
             query,
         };
         let body = wire::seal_request(&request, self.common.load(Relaxed));
-        match self.offer(&self.requests, body, request.pieces()) {
+        self.send_request(request.id, body, &request.pieces());
+        replies
+    }
+
+    /// Asks all other nodes to reply when they hear what is meant for the rooms that they have sockets in now.
+    fn ask_settled(&self, standing: &watch::Receiver<Standing>) -> Replies {
+        let mut pending = lock(&self.pending);
+        let members = standing.borrow().members.clone();
+        let (id, replies) = pending.begin(&members, Wanted::Nothing, 0, now() + JOIN_PATIENCE);
+        drop(pending);
+        if let Some(id) = id {
+            self.send_request(id, Body::new(Kind::Settle, Flags::default(), &(id,)), &iter::empty());
+        }
+        replies
+    }
+
+    fn send_request<'a>(&self, id: u64, body: Result<Body, TooLong>, payload: &(impl Iterator<Item = &'a [u8]> + Clone)) {
+        match self.offer(std::slice::from_ref(&self.requests), body, payload) {
             Ok(()) => self.counters.requests.increment(),
             Err(error) => {
                 self.counters.requests_unsent.increment();
                 tracing::debug!(%error, "other nodes are not asked");
-                lock(&self.pending).cancel(request.id);
+                lock(&self.pending).cancel(id);
             }
         }
-        replies
     }
 
     /// Offers a reply to the node that has asked.
     pub(super) fn reply(&self, to: NodeTag, sheet: &Sheet) -> Result<(), PublishError> {
         let channel = self.channel_or(&node_name(to).into(), |name| (self.topics.node(to), name.to_owned()));
-        match self.offer(&channel, sheet.body(), sheet.pieces()) {
+        match self.offer(std::slice::from_ref(&channel), sheet.body(), &sheet.pieces()) {
             // It was idle for long, and forgotten in this moment.
             Err(_) if lock(&channel.numbers).forgotten => self.reply(to, sheet),
             outcome => outcome,
@@ -220,7 +295,7 @@ impl Link {
             };
             Body::new(Kind::Heartbeat, used.flags, &heartbeat)
         });
-        if self.offer(&self.control, body, iter::empty()).is_ok() {
+        if self.offer(std::slice::from_ref(&self.control), body, &iter::empty()).is_ok() {
             self.counters.heartbeats.increment();
         }
     }
@@ -231,40 +306,47 @@ impl Link {
         let body = used
             .list()
             .and_then(|list| Body::new(Kind::Goodbye, used.flags, &Goodbye { used: list }));
-        if let Err(error) = self.offer(&self.control, body, iter::empty()) {
+        if let Err(error) = self.offer(std::slice::from_ref(&self.control), body, &iter::empty()) {
             tracing::debug!(%error, "other nodes were not told goodbye");
         }
     }
 
-    /// Draws the next number of the channel, and offers the envelope under it.
+    /// Draws the next numbers of channels of one namespace, and offers the envelope under them to each; the first error is told.
     fn offer<'a>(
         &self,
-        channel: &Channel,
+        channels: &[Arc<Channel>],
         body: Result<Body, TooLong>,
-        payload: impl Iterator<Item = &'a [u8]> + Clone,
+        payload: &(impl Iterator<Item = &'a [u8]> + Clone),
     ) -> Result<(), PublishError> {
         let too_large = |_| PublishError::TooLarge {
             size: usize::MAX,
             limit: wire::MAX_HEADER,
         };
-        let mut numbers = lock(&channel.numbers);
+        let Some(first) = channels.first() else { return Ok(()) };
+        let mut numbers = lock(&first.numbers);
         if numbers.ended || numbers.forgotten {
             return Err(PublishError::Closed);
         }
         let origin = self.origin();
-        numbers.next(origin.epoch);
-        let body = body.map_err(too_large)?;
-        numbers.ended = body.kind == Kind::Goodbye;
-        let address = Address {
-            cluster: self.topics.name(),
-            origin,
-            namespace_sequence: numbers.namespace,
-            topic_sequence: numbers.topic,
-            kind: body.kind,
-            flags: body.flags,
-        };
-        let message = wire::seal(&channel.topic, &address, &body.part, payload, &self.keys).map_err(too_large)?;
-        self.adapter.publish(&channel.topic, message)
+        let namespace_sequence = numbers.next(origin.epoch);
+        let mut outcome = Ok(());
+        for channel in channels {
+            // A number is used up also by what cannot be offered.
+            let topic_sequence = channel.next(origin.epoch);
+            let Ok(body) = &body else { continue };
+            numbers.ended = body.kind == Kind::Goodbye;
+            let address = Address {
+                cluster: self.topics.name(),
+                origin,
+                namespace_sequence,
+                topic_sequence,
+                kind: body.kind,
+                flags: body.flags,
+            };
+            let sealed = wire::seal(&channel.topic, &address, &body.part, payload.clone(), &self.keys).map_err(too_large);
+            outcome = outcome.and(sealed.and_then(|message| self.adapter.publish(&channel.topic, message)));
+        }
+        body.map_err(too_large).and(outcome)
     }
 
     /// Tells a journal of the namespaces that are created from now on.
@@ -290,7 +372,7 @@ impl Link {
 
     /// The last number used on the control topic.
     pub(super) fn control_sequence(&self) -> u64 {
-        lock(&self.control.numbers).topic
+        self.control.used(self.origin().epoch)
     }
 
     fn used(&self, turn: usize) -> Used {
@@ -329,6 +411,19 @@ impl Link {
         channels.add(name.clone(), topic, token)
     }
 
+    /// The channel of a part of the namespace that `whole` is of, made when it is new.
+    fn part(&self, whole: &Channel, part: Part) -> Arc<Channel> {
+        if let Some(channel) = read(&self.channels).of_part(&whole.namespace, part) {
+            return channel.clone();
+        }
+        let topic = self.topics.part(&whole.token, part);
+        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.of_part(&whole.namespace, part) {
+            return channel.clone();
+        }
+        channels.add_part(whole, part, topic)
+    }
+
     /// The channel of a topic that was heard.
     pub(super) fn channel_of(&self, topic: &Topic) -> Option<Arc<Channel>> {
         read(&self.channels)
@@ -350,18 +445,64 @@ impl Link {
                 self.wish(Wish::Confirm(channel.id, subscribing));
             }
             Some(false) => {}
-            // It was forgotten in this moment, before it was marked.
-            None => self.subscribe(&self.channel(&channel.namespace)),
+            // It was forgotten in this moment, before it was marked. (So was a part, which its namespace brings back.)
+            None if channel.id == channel.whole => self.subscribe(&self.channel(&channel.namespace)),
+            None => {}
         }
     }
 
-    /// Wants nothing of a namespace any more. Idempotent.
-    fn unsubscribe(&self, namespace: &str) {
-        let channels = read(&self.channels);
-        let Some(channel) = channels.of(namespace).cloned() else { return };
-        let changed = channels.mark(&channel, false);
-        drop(channels);
-        if changed == Some(true) {
+    /// Wants what is meant for the rooms that have got sockets here; the future ends when the backend has confirmed it. With it, the
+    /// topics and how many parts have become wanted with them.
+    pub(super) fn hear_fresh(&self) -> (Vec<TopicId>, u64, impl Future<Output = ()> + Send + use<>) {
+        let (fresh, number) = lock(&self.interest).take_fresh();
+        let (mut topics, mut subscribing) = (Vec::new(), Vec::new());
+        for (namespace, part) in fresh {
+            let channel = self.part(&self.channel(&namespace), part);
+            if read(&self.channels).mark(&channel, true) == Some(true) {
+                topics.push(channel.id);
+                subscribing.push(self.adapter.subscribe(Pattern::Exact(channel.topic.clone())));
+            }
+        }
+        // One that is withdrawn is not waited for.
+        (topics, number, async move { drop(join_all(subscribing).await) })
+    }
+
+    /// Wants nothing any more for the rooms that have been empty for a while.
+    pub(super) fn leave_empty(&self, now: Instant) {
+        let left = lock(&self.interest).take_left(now);
+        for (namespace, part) in left {
+            let channel = read(&self.channels).of_part(&namespace, part).cloned();
+            if let Some(channel) = channel {
+                self.unsubscribe(&channel);
+            }
+        }
+    }
+
+    pub(super) fn has_fresh(&self) -> bool {
+        lock(&self.interest).has_fresh()
+    }
+
+    /// When [`Link::leave_empty`] has something to do.
+    pub(super) fn next_leave(&self) -> Option<Instant> {
+        lock(&self.interest).poll_timeout()
+    }
+
+    /// So many of the parts that have become wanted are heard.
+    pub(super) fn set_heard(&self, number: u64) {
+        self.heard.send_modify(|heard| *heard = number.max(*heard));
+    }
+
+    /// Ends when everything is heard that is wanted now.
+    pub(super) fn settled(&self) -> Later<()> {
+        let number = lock(&self.interest).number();
+        let mut heard = self.heard.subscribe();
+        // Without a sender there is no node any more that could hear anything.
+        Box::pin(async move { drop(heard.wait_for(|heard| *heard >= number).await) })
+    }
+
+    /// Wants nothing of a channel any more. Idempotent.
+    fn unsubscribe(&self, channel: &Arc<Channel>) {
+        if read(&self.channels).mark(channel, false) == Some(true) {
             self.adapter.unsubscribe(&Pattern::Exact(channel.topic.clone()));
             self.wish(Wish::Forget(channel.id));
         }
@@ -397,17 +538,38 @@ impl fmt::Debug for Link {
 
 impl Observer for Link {
     fn namespace_created(&self, name: &Arc<str>) {
-        self.subscribe(&self.channel(name));
+        let whole = self.channel(name);
+        self.subscribe(&whole);
+        self.subscribe(&self.part(&whole, Part::Node(self.tag)));
         if let Some(journal) = self.journal.get().and_then(Weak::upgrade) {
             journal.namespace_created(name);
         }
     }
 
     fn namespace_removed(&self, name: &Arc<str>) {
-        self.unsubscribe(name);
+        let channels = read(&self.channels);
+        let of = [channels.of(name).cloned(), channels.of_part(name, Part::Node(self.tag)).cloned()];
+        drop(channels);
+        for channel in of.iter().flatten() {
+            self.unsubscribe(channel);
+        }
         if let Some(journal) = self.journal() {
             journal.namespace_removed(name);
         }
+    }
+
+    fn room_wanted(&self, namespace: &Arc<str>, room: &Room) {
+        if lock(&self.interest).wanted(namespace, Part::of_room(room)) {
+            self.wished.notify_one();
+        }
+    }
+
+    fn room_unwanted(&self, namespace: &Arc<str>, room: &Room) {
+        lock(&self.interest).unwanted(namespace, Part::of_room(room), now());
+    }
+
+    fn settled(&self) -> Later<()> {
+        Self::settled(self)
     }
 }
 
@@ -422,6 +584,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(channels: &RwLock<Channels>) -> std::sync::RwLockReadGuard<'_, Channels> {
-    channels.read().unwrap_or_else(PoisonError::into_inner)
+fn read<T>(locked: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    locked.read().unwrap_or_else(PoisonError::into_inner)
 }

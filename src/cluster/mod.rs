@@ -7,6 +7,8 @@
 //! | `membership` | who is there (sans-IO) |
 //! | `sequences` | drops repeats, counts holes (a plain value) |
 //! | `channels` | the topics of this node, and what it has published there (a plain value) |
+//! | `interest` | which parts of which namespaces this node has sockets for (a plain value) |
+//! | `routes` | which topics a command goes to |
 //! | `link` | the sending half: numbers envelopes and offers them to the adapter |
 //! | `receiver` | the receiving half: the one task that reads the inbox |
 //! | `requests` | what this node has asked the others (sans-IO) |
@@ -19,12 +21,14 @@ mod channels;
 mod config;
 mod counters;
 mod health;
+mod interest;
 mod journal;
 mod link;
 mod membership;
 mod receiver;
 mod replying;
 mod requests;
+mod routes;
 mod sequences;
 mod topics;
 mod wire;
@@ -62,7 +66,7 @@ use self::{
 };
 use crate::{
     engine::id::NodeTag,
-    hub::{Command, Dispatch, Hub, NotDispatched, Query, Replies, Scope, recovery::Later},
+    hub::{Command, Dispatch, Hub, NotDispatched, Observer as _, Query, Replies, Room, Scope, Target, recovery::Later},
 };
 
 /// Which start of which node something comes from.
@@ -119,7 +123,7 @@ impl Cluster {
             return Err(StartError::HubInUse);
         }
         for namespace in hub.namespaces() {
-            link.subscribe(&link.channel(&namespace));
+            link.namespace_created(&namespace);
         }
         let (cancelled, tasks) = (CancellationToken::new(), TaskTracker::new());
         let receiver = Receiver::new(link.clone(), hub.clone(), inbox, stand, (tasks.clone(), cancelled.clone()));
@@ -212,7 +216,8 @@ impl Cluster {
         };
         let confirming = journal.append(command, confirm)?;
         if !journal.is_shared() {
-            self.link.publish(command);
+            // Each node's own log keeps it, for clients that are away, too.
+            self.link.publish_widely(command);
         }
         Ok(Some(confirming))
     }
@@ -220,6 +225,10 @@ impl Cluster {
 
 impl Dispatch for Cluster {
     fn dispatch(&self, command: Command, scope: Scope) -> Result<(), NotDispatched> {
+        if let Command::Join { target, rooms } = command {
+            drop(self.dispatch_join(target, rooms, scope));
+            return Ok(());
+        }
         if self.append(&command, scope, false)?.is_none() {
             self.hub.apply(&command);
             if scope == Scope::Cluster {
@@ -240,6 +249,31 @@ impl Dispatch for Cluster {
                 None => Ok(()),
             }
         }))
+    }
+
+    fn dispatch_join(&self, target: Target, rooms: Vec<Room>, scope: Scope) -> Later<()> {
+        let command = Command::Join { target, rooms };
+        self.hub.apply(&command);
+        let here = self.link.settled();
+        let Command::Join { rooms, .. } = &command else { return here };
+        if scope == Scope::Local {
+            return here;
+        }
+        let joining = self.link.publish_join(&command, rooms, &self.standing);
+        let (settled, cancelled) = (CancellationToken::new(), self.cancelled.clone());
+        let joined = settled.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => {}
+                () = joining => {}
+            }
+            joined.cancel();
+        });
+        Box::pin(async move {
+            here.await;
+            settled.cancelled().await;
+        })
     }
 
     fn request(&self, query: Query, scope: Scope, deadline: Instant) -> Replies {

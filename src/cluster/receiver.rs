@@ -7,7 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use fanfare_adapters::{Delivery, Inbox, SubscribeError, Subscribing, Topic};
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{FuturesOrdered, FuturesUnordered},
+};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -39,6 +43,18 @@ const MAX_IDLE: usize = if cfg!(test) { 16 } else { 4096 };
 /// Heartbeats that are sent early, to answer a newcomer or to prove a subscription, keep this share of the usual distance.
 const EARLY: u32 = 10;
 
+/// How long joins are gathered before the backend is asked for their rooms: so long where there are few, and at least so long apart where
+/// there are many, or each would cost the backend a round trip.
+const GATHER: Duration = Duration::from_millis(5);
+const GATHER_MORE: Duration = Duration::from_millis(25);
+
+/// Rooms' topics that are heard from now on.
+struct Hearing {
+    topics: Vec<TopicId>,
+    /// How many parts have become wanted with them.
+    number: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Receiver {
     link: Arc<Link>,
@@ -54,6 +70,11 @@ pub(super) struct Receiver {
     /// What was said in the log, so that it is said once.
     said: Said,
     confirming: FuturesUnordered<BoxFuture<'static, (TopicId, Result<(), SubscribeError>)>>,
+    /// Rooms' topics that the backend was asked for, in order.
+    hearing: FuturesOrdered<BoxFuture<'static, Hearing>>,
+    /// When the backend is asked for more of them.
+    hear_at: Option<Instant>,
+    last_hearing: Instant,
     /// Confirmed subscriptions that are proven live by a canary with a number above this.
     proving: Vec<(TopicId, u64)>,
     last_heartbeat: Instant,
@@ -89,6 +110,9 @@ impl Receiver {
             cancelled,
             said: Said::default(),
             confirming: FuturesUnordered::new(),
+            hearing: FuturesOrdered::new(),
+            hear_at: None,
+            last_hearing: now,
             proving: Vec::new(),
             last_heartbeat: now,
             next_heartbeat: now,
@@ -102,15 +126,14 @@ impl Receiver {
         let (link, cancelled) = (self.link.clone(), self.cancelled.clone());
         let (mut batch, mut bytes) = (0, 0);
         loop {
-            let wake = self
-                .membership
-                .poll_timeout()
-                .map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat));
+            let wakes = [self.membership.poll_timeout(), link.next_leave(), self.hear_at];
+            let wake = wakes.into_iter().flatten().fold(self.next_heartbeat, Instant::min);
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => return,
                 () = tokio::time::sleep_until(wake.into()) => self.tick(now()),
-                () = link.wished.notified() => self.fulfil(),
+                () = link.wished.notified() => self.fulfil(now()),
+                Some(batch) = self.hearing.next() => self.hears(batch),
                 Some((topic, confirmed)) = self.confirming.next() => if confirmed.is_ok() {
                     self.proving.push((topic, link.control_sequence()));
                     self.hasten(now());
@@ -129,7 +152,10 @@ impl Receiver {
     }
 
     /// Deals with subscriptions that have begun or ended.
-    fn fulfil(&mut self) {
+    fn fulfil(&mut self, now: Instant) {
+        if self.link.has_fresh() {
+            self.hear_at.get_or_insert((now + GATHER).max(self.last_hearing + GATHER_MORE));
+        }
         let wishes = std::mem::take(&mut *lock(&self.link.wishes));
         for wish in wishes {
             match wish {
@@ -137,6 +163,23 @@ impl Receiver {
                 Wish::Forget(topic) => self.forget(topic),
             }
         }
+    }
+
+    /// Asks the backend for the rooms that have got sockets since it was asked last.
+    fn hear(&mut self, now: Instant) {
+        (self.hear_at, self.last_hearing) = (None, now);
+        let (topics, number, heard) = self.link.hear_fresh();
+        self.hearing.push_back(Box::pin(async move {
+            heard.await;
+            Hearing { topics, number }
+        }));
+    }
+
+    /// The backend has confirmed that these topics are heard, and all before them.
+    fn hears(&mut self, Hearing { topics, number }: Hearing) {
+        let above = self.link.control_sequence();
+        self.proving.extend(topics.into_iter().map(|topic| (topic, above)));
+        self.link.set_heard(number);
     }
 
     fn forget(&mut self, topic: TopicId) {
@@ -150,7 +193,7 @@ impl Receiver {
         if self.link.idle() <= MAX_IDLE {
             return;
         }
-        self.fulfil();
+        self.fulfil(now);
         let mut forgotten = self.link.forget_idle();
         if self.link.idle() > MAX_IDLE {
             tracing::info!("many namespaces have come and gone: this node begins a new epoch");
@@ -165,6 +208,10 @@ impl Receiver {
     fn tick(&mut self, now: Instant) {
         let events = self.membership.handle_timeout(now);
         self.changed(now, events);
+        if self.hear_at.is_some_and(|at| at <= now) {
+            self.hear(now);
+        }
+        self.link.leave_empty(now);
         if now < self.next_heartbeat {
             return;
         }
@@ -241,6 +288,10 @@ impl Receiver {
             Seen::Hole(missing) => self.hole(address.origin, &channel, missing),
         }
         if channel.is_of_namespace() {
+            if self.sequences.is_copy(address.origin, channel.whole, address.namespace_sequence) {
+                counters.copies.increment();
+                return Ok(());
+            }
             self.command(&envelope, &channel)
         } else if channel.id == self.link.control.id {
             self.control(&envelope)
@@ -256,18 +307,25 @@ impl Receiver {
             self.link.replied(origin, wire::open_reply(envelope)?);
             return Ok(());
         }
-        let request = wire::open_request(envelope)?;
-        if let Some(reply) = self.desk.take(origin.tag, &request) {
-            let cancelled = self.cancelled.clone();
-            self.tasks.spawn(async move {
-                tokio::select! {
-                    biased;
-                    () = cancelled.cancelled() => {}
-                    () = reply => {}
-                }
-            });
+        if envelope.address.kind == Kind::Settle {
+            let reply = self.desk.settle(origin.tag, wire::open_settle(envelope)?);
+            reply.into_iter().for_each(|reply| self.spawn(reply));
+        } else {
+            let reply = self.desk.take(origin.tag, &wire::open_request(envelope)?);
+            reply.into_iter().for_each(|reply| self.spawn(reply));
         }
         Ok(())
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cancelled = self.cancelled.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => {}
+                () = work => {}
+            }
+        });
     }
 
     fn command(&mut self, envelope: &Envelope<'_>, channel: &Channel) -> Result<(), WireError> {

@@ -8,7 +8,7 @@ use std::{
 
 use fanfare_adapters::PublishError;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     link::Link,
@@ -58,14 +58,34 @@ impl Desk {
             drop(self.hub.answer(&request.query, deadline));
             return None;
         }
+        let (mut replying, place) = self.begin(from, request.id, deadline)?;
+        let replies = self.hub.answer(&request.query, deadline);
+        Some(async move {
+            replying.run(replies).await;
+            drop(place);
+        })
+    }
+
+    /// Replies when this node hears everything that it wants to hear now.
+    pub(super) fn settle(&self, from: NodeTag, id: u64) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let (mut replying, place) = self.begin(from, id, now() + MAX_PATIENCE)?;
+        let settled = self.link.settled();
+        Some(async move {
+            if tokio::time::timeout(MAX_PATIENCE, settled).await.is_ok() {
+                replying.sheet.expected = Some(0);
+                replying.send().await;
+            }
+            drop(place);
+        })
+    }
+
+    /// Takes one of the places for requests under way; who asks is told if there is none.
+    fn begin(&self, to: NodeTag, id: u64, deadline: Instant) -> Option<(Replying, OwnedSemaphorePermit)> {
         let mut replying = Replying {
             link: Arc::clone(&self.link),
-            to: from,
+            to,
             deadline,
-            sheet: Sheet {
-                id: request.id,
-                ..Sheet::default()
-            },
+            sheet: Sheet { id, ..Sheet::default() },
             bytes: 0,
         };
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -75,11 +95,7 @@ impl Desk {
             replying.offer().ok();
             return None;
         };
-        let replies = self.hub.answer(&request.query, deadline);
-        Some(async move {
-            replying.run(replies).await;
-            drop(place);
-        })
+        Some((replying, place))
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Sequences {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// By the namespace's own topic, the last number seen in it on any of its topics.
+    namespaces: Vec<u64>,
     /// By topic; 0 is no baseline yet (numbers start at 1), except where the origin reported that it had used none.
     last: Vec<Option<u64>>,
     heard: u64,
@@ -77,6 +79,15 @@ impl Sequences {
         }
     }
 
+    /// Whether a command with this number in its namespace has come on another of the namespace's topics. They come in the order of their
+    /// numbers, whatever the topic.
+    pub(super) fn is_copy(&mut self, origin: Origin, whole: TopicId, sequence: u64) -> bool {
+        let last = slot(&mut self.known(origin).namespaces, whole);
+        let copy = sequence <= *last;
+        *last = sequence.max(*last);
+        copy
+    }
+
     /// The origin says that `used` is the last number it has used on `topic`. Returns how many are newly known to be missing.
     pub(super) fn reported(&mut self, origin: Origin, topic: TopicId, used: u64) -> u64 {
         let armed = *slot(&mut self.armed, topic);
@@ -100,8 +111,13 @@ impl Sequences {
         if let Some(armed) = self.armed.get_mut(index) {
             *armed = false;
         }
-        for last in self.origins.values_mut().filter_map(|known| known.last.get_mut(index)) {
-            *last = None;
+        for known in self.origins.values_mut() {
+            if let Some(last) = known.last.get_mut(index) {
+                *last = None;
+            }
+            if let Some(last) = known.namespaces.get_mut(index) {
+                *last = 0;
+            }
         }
     }
 

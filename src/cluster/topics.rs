@@ -1,10 +1,11 @@
 //! The names of a cluster's topics.
 //!
-//! `<cluster name>.v1.control` carries heartbeats and goodbyes, `<cluster name>.v1.ns.<token>` the commands of one namespace,
+//! `<cluster name>.v1.control` carries heartbeats and goodbyes, `<cluster name>.v1.ns.<token>` the commands for a whole namespace,
+//! `<cluster name>.v1.ns.<token>.r<number>` those for some of its rooms, `<cluster name>.v1.ns.<token>.n<tag>` those for sockets of one node,
 //! `<cluster name>.v1.requests` what is asked of all nodes, and `<cluster name>.v1.node.<tag>` what one node is replied. The name
 //! stands first in each topic, so that clusters which share a backend never hear each other.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use fanfare_adapters::Topic;
 use ring::digest;
@@ -17,6 +18,41 @@ const MAX_TOKEN: usize = 160;
 
 /// The longest cluster name, in bytes.
 pub(super) const MAX_NAME: usize = 64;
+
+/// Into how many topics the rooms of a namespace fold: what a node receives for rooms that it does not have grows with the rooms that
+/// share a topic, what it subscribes is bounded by them. The same for all nodes.
+pub(super) const ROOM_TOPICS: u16 = 4096;
+
+/// A part of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Part {
+    /// The rooms that fold into this topic, below [`ROOM_TOPICS`].
+    Rooms(u16),
+    /// The sockets whose ids were drawn by this node.
+    Node(NodeTag),
+}
+
+impl Part {
+    /// The part of a room.
+    pub(super) fn of_room(room: &str) -> Self {
+        // FNV-1a with a last mix: part of the wire, since all nodes must fold alike.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in room.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        hash ^= hash >> 32;
+        Self::Rooms(u16::try_from(hash % u64::from(ROOM_TOPICS)).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rooms(number) => write!(f, "r{number}"),
+            Self::Node(tag) => write!(f, "n{tag}"),
+        }
+    }
+}
 
 /// Makes the topics of one cluster.
 #[derive(Debug, Clone)]
@@ -63,6 +99,11 @@ impl Topics {
     /// Where the commands of the namespace with this token are published.
     pub(super) fn namespace(&self, token: &str) -> Topic {
         self.topic(&format!("ns.{token}"))
+    }
+
+    /// Where commands for a part of the namespace with this token are published.
+    pub(super) fn part(&self, token: &str, part: Part) -> Topic {
+        self.topic(&format!("ns.{token}.{part}"))
     }
 
     /// The log of the namespace with this token.
@@ -115,12 +156,17 @@ mod tests {
 
     use super::*;
 
+    /// Computed by another implementation.
+    const GOLDEN: [usize; 3] = [4033, 1669, 1093];
+
     #[test]
     fn topics_are_readable_where_they_can_be() {
         let topics = Topics::new("fanfare").unwrap();
         assert_eq!(topics.control().as_str(), "fanfare.v1.control");
         assert_eq!(topics.namespace(&token("/")).as_str(), "fanfare.v1.ns._2f");
         assert_eq!(topics.namespace(&token("/chat")).as_str(), "fanfare.v1.ns._2fchat");
+        assert_eq!(topics.part("_2f", Part::Rooms(12)).as_str(), "fanfare.v1.ns._2f.r12");
+        assert_eq!(topics.part("_2f", Part::Node(NodeTag([0; 3]))).as_str(), "fanfare.v1.ns._2f.nAAAA");
         assert_eq!(token("/a_b.c"), "_2fa_5fb_2ec");
         assert_eq!(token(""), "_");
     }
@@ -129,10 +175,25 @@ mod tests {
     fn a_long_namespace_is_hashed_within_the_bound_of_a_topic() {
         let topics = Topics::new(&"n".repeat(MAX_NAME)).unwrap();
         for namespace in ["/x".repeat(2000), "é".repeat(54), "a".repeat(MAX_TOKEN), "a".repeat(MAX_TOKEN + 1)] {
-            assert!(topics.namespace(&token(&namespace)).as_str().len() <= 255);
+            assert!(topics.part(&token(&namespace), Part::Rooms(ROOM_TOPICS - 1)).as_str().len() <= 255);
         }
         assert_eq!(token(&"a".repeat(MAX_TOKEN)), "a".repeat(MAX_TOKEN));
         assert!(token(&"a".repeat(MAX_TOKEN + 1)).starts_with("_h"));
+    }
+
+    #[test]
+    fn rooms_fold_into_their_topics_evenly_and_for_ever_alike() {
+        let fold = |room: &str| match Part::of_room(room) {
+            Part::Rooms(number) => usize::from(number),
+            Part::Node(_) => unreachable!(),
+        };
+        assert_eq!([fold(""), fold("lobby"), fold("\u{1f4a9}")], GOLDEN);
+        let mut counts = vec![0_u32; usize::from(ROOM_TOPICS)];
+        for number in 0..409_600 {
+            counts[fold(&format!("room {number}"))] += 1;
+        }
+        let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+        assert!(*least > 50 && *most < 160, "{least} to {most} where 100 are even");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -29,7 +29,6 @@ pub struct Hub {
     shared: Arc<Shared>,
     /// Nothing when the hub is closed.
     directory: RwLock<Option<Directory>>,
-    observer: OnceLock<Weak<dyn Observer>>,
     /// Held while the observer is told, so that it does not hear of the past after the present.
     telling: Mutex<()>,
     /// The application's functions that are told of new namespaces.
@@ -45,9 +44,8 @@ impl Hub {
         let hub = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             tag,
-            shared: Arc::new(Shared::new(config)),
+            shared: Arc::new(Shared::new(config, tag)),
             directory: RwLock::new(Some(Directory::default())),
-            observer: OnceLock::new(),
             telling: Mutex::default(),
             heralds: RwLock::default(),
         });
@@ -84,7 +82,7 @@ impl Hub {
 
     /// Tells an observer of namespaces that are created from now on. There is one: says whether this is it.
     pub fn observe(&self, observer: Weak<dyn Observer>) -> bool {
-        self.observer.set(observer).is_ok()
+        self.shared.set_observer(observer)
     }
 
     /// Whether events for this namespace go to a log: its delivery is recoverable, and there is a journal.
@@ -248,7 +246,7 @@ impl Hub {
 
     /// Tells the observer how things are with a namespace. Who tells last tells what is so.
     fn tell(&self, name: &Arc<str>) {
-        if let Some(observer) = self.observer.get().and_then(Weak::upgrade) {
+        if let Some(observer) = self.shared.observer() {
             let _telling = lock(&self.telling);
             if self.find(name).is_some() {
                 observer.namespace_created(name);

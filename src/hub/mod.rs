@@ -61,6 +61,7 @@ pub mod handlers;
 mod handshake;
 mod intake;
 mod io;
+mod joined;
 mod lane;
 mod local;
 mod log_limit;
@@ -92,6 +93,7 @@ pub use error::{
 pub use handlers::{Ack, Args, Data, EventMut, Extension, ListenerId, Raw, Rejection, State};
 pub use handshake::HandshakeObject;
 pub use io::Io;
+pub use joined::Joined;
 pub use local::Hub;
 pub use namespace::{Delivered, Namespace, ParentNamespace};
 pub use operators::{BroadcastOperator, Rooms};

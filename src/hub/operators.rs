@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, NotDispatched, Partial, Query, RemoteSocket, Replies,
-    Reply, Room, Scope, Target, parents::Parent, shared::now,
+    BroadcastAckRequest, Command, Dispatch, EmitError, EmitFlags, FetchError, Io, Joined, NotDispatched, Partial, Query, RemoteSocket,
+    Replies, Reply, Room, Scope, Target, parents::Parent, shared::now,
 };
 use crate::protocol::socketio::{Encoding, Payload};
 
@@ -318,11 +318,19 @@ impl BroadcastOperator {
         self.send(args)
     }
 
-    /// Makes the sockets join rooms.
-    pub fn sockets_join(self, rooms: impl Rooms) {
+    /// Makes the sockets join rooms: at once, as far as later emits of this caller are concerned. [`Joined`] may be awaited: then what
+    /// any node emits to the rooms reaches them.
+    pub fn sockets_join(self, rooms: impl Rooms) -> Joined {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
-        // Only events go to logs, so only they are refused.
-        self.dispatch(rooms, |target, rooms| Command::Join { target, rooms }).ok();
+        let targets = self.targets().into_iter();
+        let settled: Vec<_> = targets
+            .map(|target| self.dispatch.dispatch_join(target, rooms.clone(), self.scope))
+            .collect();
+        Joined::everywhere(Box::pin(async move {
+            for settled in settled {
+                settled.await;
+            }
+        }))
     }
 
     /// Makes the sockets leave rooms.
@@ -466,9 +474,9 @@ macro_rules! operators {
                 $crate::hub::BroadcastAckRequest::new(self.all().tell(event, args, true))
             }
 
-            /// Makes all sockets join rooms.
-            pub fn sockets_join(&self, rooms: impl $crate::hub::Rooms) {
-                self.all().sockets_join(rooms);
+            /// Makes all sockets join rooms: see [`BroadcastOperator::sockets_join`](crate::hub::BroadcastOperator::sockets_join).
+            pub fn sockets_join(&self, rooms: impl $crate::hub::Rooms) -> $crate::hub::Joined {
+                self.all().sockets_join(rooms)
             }
 
             /// Makes all sockets leave rooms.

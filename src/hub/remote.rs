@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{AckRequest, BroadcastOperator, EmitError, HandshakeObject, Rejection, Room, Rooms, SocketRecord};
+use super::{AckRequest, BroadcastOperator, EmitError, HandshakeObject, Joined, Rejection, Room, Rooms, SocketRecord};
 
 /// A socket as `fetch_sockets` gives it: what was known of it then, and the way to it now, on whatever node it is. Cheap to clone.
 ///
@@ -84,9 +84,9 @@ impl RemoteSocket {
         AckRequest::of(replies.map_err(Into::into), timeout)
     }
 
-    /// Makes it join rooms.
-    pub fn join(&self, rooms: impl Rooms) {
-        self.operator.clone().sockets_join(rooms);
+    /// Makes it join rooms: see [`BroadcastOperator::sockets_join`].
+    pub fn join(&self, rooms: impl Rooms) -> Joined {
+        self.operator.clone().sockets_join(rooms)
     }
 
     /// Makes it leave rooms.

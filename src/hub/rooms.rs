@@ -4,11 +4,12 @@
 //! member knows where it stands in the lists of its rooms, so joining and leaving cost the same however large a room is. A member's own
 //! id is a room of which nothing is stored.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use smallvec::SmallVec;
 
-use super::{Room, recovery::Offset};
+use super::{Room, recovery::Offset, shared::Shared};
+use crate::engine::id::NodeTag;
 
 /// One shard: a plain value, its owner locks it. No member is dropped in here but with the shard itself.
 #[derive(Debug)]
@@ -23,6 +24,33 @@ pub(super) struct Shard<T> {
     names: HashMap<Room, u32>,
     /// A bit for each slot, used within a selection; kept so that it is not allocated for each.
     marks: Vec<u64>,
+    interest: Option<Interest>,
+}
+
+/// Tells the namespace's observer of the rooms that have members in a shard.
+#[derive(Debug)]
+pub(super) struct Interest {
+    pub(super) namespace: Arc<str>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Interest {
+    fn wanted(&self, room: &Room) {
+        if let Some(observer) = self.shared.observer() {
+            observer.room_wanted(&self.namespace, room);
+        }
+    }
+
+    fn unwanted(&self, room: &Room) {
+        if let Some(observer) = self.shared.observer() {
+            observer.room_unwanted(&self.namespace, room);
+        }
+    }
+
+    /// Whether an id was drawn by another node: a session was taken over from there.
+    fn is_foreign(&self, id: &str) -> bool {
+        NodeTag::of(id) != Some(self.shared.tag)
+    }
 }
 
 #[derive(Debug)]
@@ -57,13 +85,25 @@ impl<T> Default for Shard<T> {
             free_rooms: Vec::new(),
             names: HashMap::new(),
             marks: Vec::new(),
+            interest: None,
         }
     }
 }
 
 impl<T> Shard<T> {
+    /// One whose rooms are told to an observer.
+    pub(super) fn observed(interest: Interest) -> Self {
+        Self {
+            interest: Some(interest),
+            ..Self::default()
+        }
+    }
+
     /// Adds a member, which is in no room but its own. Gives the slot that names it until it is removed.
     pub(super) fn insert(&mut self, id: Room, member: T) -> u32 {
+        if let Some(interest) = self.interest.as_ref().filter(|interest| interest.is_foreign(&id)) {
+            interest.wanted(&id);
+        }
         let entry = Some(Entry {
             id: id.clone(),
             member,
@@ -89,6 +129,9 @@ impl<T> Shard<T> {
     pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
         let entry = self.slots.get_mut(slot as usize)?.take()?;
         self.ids.remove(&entry.id);
+        if let Some(interest) = self.interest.as_ref().filter(|interest| interest.is_foreign(&entry.id)) {
+            interest.unwanted(&entry.id);
+        }
         self.free_slots.push(slot);
         for membership in entry.rooms {
             self.vacate(membership);
@@ -241,6 +284,9 @@ impl<T> Shard<T> {
             }
         };
         self.names.insert(room.clone(), number);
+        if let Some(interest) = &self.interest {
+            interest.wanted(room);
+        }
         number
     }
 
@@ -256,6 +302,9 @@ impl<T> Shard<T> {
         } else if members.slots.is_empty() {
             members.slots = Vec::new();
             self.names.remove(&members.name);
+            if let Some(interest) = &self.interest {
+                interest.unwanted(&members.name);
+            }
             self.free_rooms.push(room);
         }
     }

@@ -16,18 +16,20 @@ use tokio::runtime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Config, Counters,
+    Config, Counters, Observer,
     handlers::States,
     log_limit::{Line, LogLimit},
     recovery::{Journal, Pace},
 };
 use crate::{
-    engine::{Outgoing, gather},
+    engine::{Outgoing, gather, id::NodeTag},
     protocol::socketio::{Encoded, Packet, Unencodable},
 };
 
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// Of the node: ids that were drawn here begin with it.
+    pub(super) tag: NodeTag,
     pub(super) config: Config,
     pub(super) counters: Counters,
     pub(super) states: States,
@@ -35,6 +37,8 @@ pub(super) struct Shared {
     tasks: TaskTracker,
     /// Ends the tasks that have not ended by themselves when the hub is closed.
     cancelled: CancellationToken,
+    /// Who is told of namespaces and rooms, if somebody is.
+    observer: OnceLock<Weak<dyn Observer>>,
     /// Who keeps logs and records, if sessions can be recovered.
     journal: OnceLock<Weak<dyn Journal>>,
     /// What is replayed to clients that have come back, of all namespaces.
@@ -50,18 +54,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, tag: NodeTag) -> Self {
         let rate = config
             .connection_state_recovery
             .as_ref()
             .map_or(NonZeroU64::MAX, |rules| rules.node_replay_rate);
         let shared = Self {
+            tag,
             config,
             replays: Mutex::new(Pace::new(rate, now())),
             counters: Counters::default(),
             states: States::default(),
             tasks: TaskTracker::new(),
             cancelled: CancellationToken::new(),
+            observer: OnceLock::new(),
             journal: OnceLock::new(),
             background: TaskTracker::new(),
             stopped: CancellationToken::new(),
@@ -124,6 +130,16 @@ impl Shared {
         self.stopped.cancel();
         self.background.close();
         self.background.wait().await;
+    }
+
+    /// Who is told of namespaces and rooms, once there is somebody.
+    pub(super) fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.observer.get()?.upgrade()
+    }
+
+    /// There is one observer: says whether this is it.
+    pub(super) fn set_observer(&self, observer: Weak<dyn Observer>) -> bool {
+        self.observer.set(observer).is_ok()
     }
 
     /// Who keeps logs and records, once there is somebody.

@@ -245,6 +245,11 @@ const COUNTERS: &[Metric] = &[
         "Commands of other nodes for which no socket is here",
         |l| l.cluster.counters().unwanted.get(),
     ),
+    metric(
+        "fanfare_cluster_copies_total",
+        "Commands that had come on another topic of their namespace",
+        |l| l.cluster.counters().copies.get(),
+    ),
     metric("fanfare_cluster_repeats_total", "Envelopes received before", |l| {
         l.cluster.counters().repeats.get()
     }),

@@ -62,8 +62,7 @@ async fn rooms_except_and_local_hold_across_nodes() {
     two.io.local().sockets_join("never");
     let far = two.client("/").await;
     one.io.sockets_join(["everywhere", "also"]);
-    two.io.local().sockets_join("far");
-    settle().await;
+    two.io.local().sockets_join("far").await;
     one.io.to("far").emit("e", "to far").unwrap();
     one.io.to(["far", "everywhere"]).emit("e", "to both once").unwrap();
     one.io.except("far").emit("e", "all but far").unwrap();

@@ -33,7 +33,7 @@ async fn nodes_find_each_other_and_themselves() {
         (&*member.node, &*member.advertise, member.origin),
         ("two", "two.local:3001", two.cluster.origin())
     );
-    assert_eq!((member.version, member.features, member.suspected), (1, 3, false));
+    assert_eq!((member.version, member.features, member.suspected), (1, 7, false));
     assert_eq!(
         two.cluster.members().len(),
         1,

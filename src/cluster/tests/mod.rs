@@ -2,6 +2,7 @@
 
 mod bench;
 mod commands;
+mod interest;
 mod loss;
 mod members;
 mod recovery;

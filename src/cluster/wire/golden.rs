@@ -83,3 +83,9 @@ pub(super) const REQUESTS_V1: [(&str, &str); 9] = [
         "010000002899a766616e66617265c403f00d01cf0000018bcfe5680007cd012c0b10c40895cd012cc0000090c0",
     ),
 ];
+
+/// A question for confirmation, of version 1, without a MAC.
+pub(super) const SETTLE_V1: (&str, &str) = (
+    "settle",
+    "010000002499a766616e66617265c403f00d01cf0000018bcfe5680007cd012c0c00c40491cd012cc0",
+);

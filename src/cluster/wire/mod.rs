@@ -13,6 +13,7 @@
 //!   ask, tell   [namespace, rooms, except, [request, milliseconds, lengths of the attachments]]
 //!   sockets, count, rooms
 //!               [namespace, rooms, except, [request, milliseconds, []]]
+//!   settle      [request]
 //!   reply       [request, replies to come or nil, of them forgone, of them missing, [[length..]..]]
 //! payload  = of an emit, an ask or a tell: the JSON, then the attachments, back to back; of a reply: its items one after the other, each
 //!            the JSON and its attachments, with their lengths in the part; otherwise empty
@@ -40,19 +41,22 @@ use part::Part;
 pub(super) use part::{Goodbye, Heartbeat, List, MAX_REMOVED, MAX_REPORTED, Tag};
 pub(super) use record::{open_record, seal_record};
 pub(super) use reply::{Item, Sheet, Wanted, open_reply};
-pub(super) use request::{Request, open_request, seal_request};
+pub(super) use request::{Request, open_request, open_settle, seal_request};
 
 /// The version that this node writes, and the newest that it reads.
 pub(super) const VERSION: u8 = 1;
 
 /// The features that this node has, a bit each. One is used when all living members have it, or old ones would refuse what it says.
-pub(super) const FEATURES: u64 = FEATURE_COMPRESS | FEATURE_REQUESTS;
+pub(super) const FEATURES: u64 = FEATURE_COMPRESS | FEATURE_REQUESTS | FEATURE_PARTS;
 
 /// Reads [`Flags::UNCOMPRESSED`].
 pub(super) const FEATURE_COMPRESS: u64 = 1;
 
 /// Answers requests.
 pub(super) const FEATURE_REQUESTS: u64 = 1 << 1;
+
+/// Hears the topics of the rooms that it has sockets in, and replies when it does.
+pub(super) const FEATURE_PARTS: u64 = 1 << 2;
 
 /// The longest header, in bytes.
 pub(super) const MAX_HEADER: usize = 256 * 1024;
@@ -72,6 +76,7 @@ pub(super) enum Kind {
     Rooms = 9,
     Tell = 10,
     Reply = 11,
+    Settle = 12,
 }
 
 impl TryFrom<u8> for Kind {
@@ -91,6 +96,7 @@ impl TryFrom<u8> for Kind {
             9 => Self::Rooms,
             10 => Self::Tell,
             11 => Self::Reply,
+            12 => Self::Settle,
             _ => return Err(WireError::Kind(kind)),
         })
     }

@@ -20,6 +20,8 @@ pub(in crate::cluster) enum Wanted {
     Sockets,
     Count,
     Rooms,
+    /// Not even one.
+    Nothing,
 }
 
 impl From<&Query> for Wanted {
@@ -61,6 +63,7 @@ impl Item {
             Wanted::Sockets => serde_json::from_slice(&json).ok().map(Reply::Socket),
             Wanted::Count => serde_json::from_slice(&json).ok().map(Reply::Count),
             Wanted::Rooms => serde_json::from_slice(&json).ok().map(Reply::Rooms),
+            Wanted::Nothing => None,
         }
     }
 

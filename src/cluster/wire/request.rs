@@ -90,3 +90,9 @@ pub(in crate::cluster) fn open_request(envelope: &Envelope<'_>) -> Result<Reques
         query,
     })
 }
+
+/// Reads the number of a request to reply when everything is heard that is wanted now.
+pub(in crate::cluster) fn open_settle(envelope: &Envelope<'_>) -> Result<u64, WireError> {
+    let (id,) = unpack(envelope.part).map_err(|_| WireError::Malformed("part"))?;
+    Ok(id)
+}

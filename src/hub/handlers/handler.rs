@@ -3,7 +3,7 @@
 use std::{any::type_name, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
 use super::{Call, Extract, OnAny, OnConnect, OnDisconnect, OnError, OnEvent, OnMiddleware, OnPacket, Rejection, States};
-use crate::hub::{ConnectError, Io, RegisterError};
+use crate::hub::{ConnectError, Io, Joined, RegisterError};
 
 /// An async function whose arguments are [`Extract`]ed from each call. `K` says where it may be registered ([`OnEvent`],
 /// [`OnConnect`], [`OnMiddleware`], [`OnDisconnect`]), `A` are its arguments.
@@ -70,6 +70,13 @@ macro_rules! displayed {
         impl<E: fmt::Display> IntoOutcome<$kind> for Result<(), E> {
             fn into_outcome(self) -> Result<(), Failure> {
                 self.map_err(|error| Failure::Failed(error.to_string()))
+            }
+        }
+
+        /// The last word of a handler may be to join a room.
+        impl<E: fmt::Display> IntoOutcome<$kind> for Result<Joined, E> {
+            fn into_outcome(self) -> Result<(), Failure> {
+                IntoOutcome::<$kind>::into_outcome(self.map(drop))
             }
         }
     )*};

@@ -23,7 +23,7 @@ use crate::{
         parents::Parent,
         recovery::{self, Ledger, Session},
         replies::Gathering,
-        rooms::Shard,
+        rooms::{Interest, Shard},
         server::{self, ServerEvent},
         shared::{Shared, lock},
         socket,
@@ -68,8 +68,13 @@ impl Core {
         let rules = shared.config.connection_state_recovery.as_ref();
         Self {
             ledger: rules.filter(|rules| rules.covers(&name)).map(Ledger::new),
+            shards: (0..shared.config.shards.max(1))
+                .map(|_| {
+                    let (namespace, shared) = (Arc::clone(&name), Arc::clone(&shared));
+                    Mutex::new(Shard::observed(Interest { namespace, shared }))
+                })
+                .collect(),
             name,
-            shards: (0..shared.config.shards.max(1)).map(|_| Mutex::default()).collect(),
             shared,
             hasher: RandomState::new(),
             ack_ids: AtomicU64::new(0),

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(super) use self::core::{Core, Standing, refusal};
 pub use self::operator::SocketOperator;
 use super::{
-    AckRequest, BroadcastOperator, Command, EmitError, EmitFlags, HandshakeObject, Io, JoinError, Room, Rooms, Scope, Target,
+    AckRequest, BroadcastOperator, Command, EmitError, EmitFlags, HandshakeObject, Io, JoinError, Joined, Room, Rooms, Scope, Target,
     handlers::{Listeners, Rejection, registrations},
     operators::choosers,
     recovery::KeptHandshake,
@@ -231,14 +231,18 @@ impl Socket {
     }
 
     /// Joins rooms. In a middleware this takes effect when the client is connected, and never if it is refused. After the client's
-    /// disconnect it does nothing.
+    /// disconnect it does nothing. [`Joined`] may be awaited: then what other nodes emit reaches the socket, too.
     ///
     /// # Errors
     /// [`JoinError`]: the socket is in as many rooms as it may be ([`Config::max_rooms`](super::Config::max_rooms)). It has joined those
     /// of the rooms for which there was a place, in their order; each of the others is counted.
-    pub fn join(&self, rooms: impl Rooms) -> Result<(), JoinError> {
+    pub fn join(&self, rooms: impl Rooms) -> Result<Joined, JoinError> {
         let refused = rooms.into_rooms().map(|room| self.core.join(room)).filter(|joined| !joined).count();
-        if refused == 0 { Ok(()) } else { Err(JoinError::TooManyRooms) }
+        if refused == 0 {
+            Ok(Joined::here(Arc::clone(&self.core.namespace.shared)))
+        } else {
+            Err(JoinError::TooManyRooms)
+        }
     }
 
     /// Leaves rooms. The room of its own id cannot be left.

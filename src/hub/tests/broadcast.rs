@@ -241,6 +241,14 @@ impl Observer for Names {
     fn namespace_removed(&self, name: &Arc<str>) {
         self.0.lock().unwrap().push(format!("-{name}").into());
     }
+
+    fn room_wanted(&self, _: &Arc<str>, _: &crate::hub::Room) {}
+
+    fn room_unwanted(&self, _: &Arc<str>, _: &crate::hub::Room) {}
+
+    fn settled(&self) -> crate::hub::recovery::Later<()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 #[tokio::test]

@@ -232,7 +232,10 @@ async fn a_socket_is_in_so_many_rooms_and_no_more() {
     assert_eq!(io.hub().counters().joins_refused.get(), 2);
 
     io.of("/greedy")
-        .with(async |socket: Socket| -> Result<(), ConnectError> { Ok(socket.join(["a", "b", "c"])?) })
+        .with(async |socket: Socket| -> Result<(), ConnectError> {
+            socket.join(["a", "b", "c"])?;
+            Ok(())
+        })
         .unwrap();
     assert_eq!(peer.send("0/greedy,"), Flow::Continue);
     quiet(&io).await;

@@ -247,7 +247,7 @@ fn what_is_not_known_is_named() {
     assert_eq!(with(0, 0), Ok(()));
     assert_eq!(with(6, 0), Err(WireError::Kind(6)));
     assert_eq!(with(4, 0), Err(WireError::Kind(4)), "a heartbeat is not a command");
-    assert_eq!(with(12, 0), Err(WireError::Kind(12)));
+    assert_eq!(with(13, 0), Err(WireError::Kind(13)));
     assert_eq!(with(0, 32), Err(WireError::Flags(32)));
     let mut version = message.to_vec();
     version[0] = 2;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    cluster::wire::golden::REQUESTS_V1,
+    cluster::wire::golden::{REQUESTS_V1, SETTLE_V1},
     hub::{HandshakeObject, Query, Reply, SocketRecord},
 };
 
@@ -131,6 +131,15 @@ fn golden_bytes_of_requests() {
         let read = replied(&unhex(golden)).unwrap();
         assert_eq!(format!("{read:?}"), format!("{sheet:?}"), "{name}");
     }
+}
+
+#[test]
+fn golden_bytes_of_a_question_for_confirmation() {
+    let (name, golden) = SETTLE_V1;
+    let body = Body::new(Kind::Settle, Flags::default(), &(300_u64,)).unwrap();
+    assert_eq!(hex(&seal_body(&body, iter::empty(), &Keys::default())), golden, "{name}");
+    let message = unhex(golden);
+    assert_eq!(open_settle(&Envelope::open(&message).unwrap()), Ok(300));
 }
 
 #[test]
