@@ -1,6 +1,9 @@
 //! Turns rules into handlers of the library.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +128,9 @@ async fn greet(socket: Socket, greetings: Arc<[Greeting]>) -> Result<(), EmitErr
     })
 }
 
+/// How long a client that joins a room waits at most for its answer until other nodes know.
+const JOIN_WAIT: Duration = Duration::from_secs(1);
+
 fn register(of: &Of, rule: &Rule) -> Result<(), RegisterError> {
     let event = rule.event.as_str();
     if rule.action == Action::Ack {
@@ -133,7 +139,7 @@ fn register(of: &Of, rule: &Rule) -> Result<(), RegisterError> {
     let action = Arc::new(rule.action.clone());
     let handler = move |socket: Socket, raw: Raw, ack: Ack| {
         let action = Arc::clone(&action);
-        async move { ack.send(&Answer::from(carry_out(&action, &socket, &raw))) }
+        async move { ack.send(&Answer::from(carry_out(&action, &socket, &raw).await)) }
     };
     of.on(event, handler)
 }
@@ -155,12 +161,16 @@ impl From<Result<(), Denied>> for Answer {
     }
 }
 
-fn carry_out(action: &Action, socket: &Socket, raw: &Raw) -> Result<(), Denied> {
+async fn carry_out(action: &Action, socket: &Socket, raw: &Raw) -> Result<(), Denied> {
     match action {
         Action::Broadcast => socket.broadcast().emit_payload(raw.payload().clone())?,
         Action::Emit => socket.io().of(socket.namespace()).all().emit_payload(raw.payload().clone())?,
         Action::Room(rooms) => socket.to(room(rooms, socket, raw)?).emit_payload(raw.payload().clone())?,
-        Action::Join(rooms) => drop(socket.join(room(rooms, socket, raw)?).map_err(|_| Denied::TooMany)?),
+        Action::Join(rooms) => {
+            let joined = socket.join(room(rooms, socket, raw)?).map_err(|_| Denied::TooMany)?;
+            // Who is told that it has joined hears what is sent to the room from any node; unless the backend is away.
+            tokio::time::timeout(JOIN_WAIT, joined.into_future()).await.ok();
+        }
         Action::Leave(rooms) => socket.leave(room(rooms, socket, raw)?),
         // Answered with the arguments, see `register`.
         Action::Ack => {}

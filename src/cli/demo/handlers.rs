@@ -80,8 +80,16 @@ async fn say(socket: Socket, io: Io, node: State<NodeNumber>, Data(say): Data<Sa
 }
 
 async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {
-    let joined = ROOMS.contains(&room.as_str()) && socket.join(room).is_ok();
-    ack.send(&joined)
+    let joined = if ROOMS.contains(&room.as_str()) {
+        socket.join(room).ok()
+    } else {
+        None
+    };
+    let answer = joined.is_some();
+    if let Some(joined) = joined {
+        joined.await;
+    }
+    ack.send(&answer)
 }
 
 async fn leave(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {

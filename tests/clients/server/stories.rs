@@ -102,7 +102,9 @@ async fn ask(socket: Socket, Data(question): Data<Question>, ack: Ack) -> Result
 }
 
 async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {
-    socket.join(room).ok();
+    if let Ok(joined) = socket.join(room) {
+        joined.await;
+    }
     ack.send(&())
 }
 

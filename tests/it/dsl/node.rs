@@ -71,7 +71,7 @@ pub(crate) fn application(io: &Io) {
 }
 
 async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), EmitError> {
-    socket.join(&*room).unwrap();
+    socket.join(&*room).unwrap().await;
     ack.send(&())
 }
 
