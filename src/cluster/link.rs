@@ -14,6 +14,7 @@ use fanfare_adapters::{Adapter, Pattern, PublishError, Subscribing, Topic};
 use futures_util::{StreamExt as _, future::join_all};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Counters, Member, Origin,
@@ -194,22 +195,18 @@ impl Link {
         }
     }
 
-    /// Makes sockets of other nodes join rooms, which are young until all nodes hear them. What this gives ends then, or after
-    /// [`JOIN_PATIENCE`] at the latest, and has to be driven to its end.
-    pub(super) fn publish_join(
-        self: &Arc<Self>,
-        command: &Command,
-        rooms: &[Room],
-        standing: &watch::Receiver<Standing>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let namespace = Arc::clone(&command.target().namespace);
+    /// Makes sockets of other nodes join rooms, which are young until all nodes hear them. As [`Young::begin`].
+    pub(super) fn publish_join(&self, command: &Command, rooms: &[Room]) -> (CancellationToken, bool) {
         self.publish(command);
-        self.young.begin(&namespace, rooms);
-        let replies = self.ask_settled(standing);
-        let (link, rooms) = (Arc::clone(self), rooms.to_vec());
-        async move {
+        self.young.begin(&command.target().namespace, rooms)
+    }
+
+    /// Has joins confirmed until there are none, each within [`JOIN_PATIENCE`].
+    pub(super) async fn confirm_joins(self: Arc<Self>, standing: watch::Receiver<Standing>) {
+        while let Some(batch) = self.young.take() {
+            let replies = self.ask_settled(&standing);
             replies.for_each(|_| std::future::ready(())).await;
-            link.young.end(&namespace, &rooms);
+            self.young.end(batch);
         }
     }
 

@@ -254,25 +254,28 @@ impl Dispatch for Cluster {
     fn dispatch_join(&self, target: Target, rooms: Vec<Room>, scope: Scope) -> Later<()> {
         let command = Command::Join { target, rooms };
         self.hub.apply(&command);
-        let here = self.link.settled();
+        let (here, closed) = (self.link.settled(), self.cancelled.clone());
         let Command::Join { rooms, .. } = &command else { return here };
         if scope == Scope::Local {
             return here;
         }
-        let joining = self.link.publish_join(&command, rooms, &self.standing);
-        let (settled, cancelled) = (CancellationToken::new(), self.cancelled.clone());
-        let joined = settled.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = cancelled.cancelled() => {}
-                () = joining => {}
-            }
-            joined.cancel();
-        });
+        let (joined, idle) = self.link.publish_join(&command, rooms);
+        if idle {
+            let (confirming, cancelled) = (Arc::clone(&self.link).confirm_joins(self.standing.clone()), self.cancelled.clone());
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = cancelled.cancelled() => {}
+                    () = confirming => {}
+                }
+            });
+        }
         Box::pin(async move {
             here.await;
-            settled.cancelled().await;
+            tokio::select! {
+                () = joined.cancelled() => {}
+                () = closed.cancelled() => {}
+            }
         })
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use smallvec::SmallVec;
+use tokio_util::sync::CancellationToken;
 
 use super::{link::lock, topics::Part};
 use crate::{
@@ -27,42 +28,79 @@ pub(super) type Parts = SmallVec<[Part; MAX_PARTS]>;
 
 /// Rooms that sockets of other nodes were told to join, and of which not all nodes have confirmed that they hear them: what is sent to
 /// one goes to the whole namespace.
+///
+/// They are confirmed in batches, one at a time, however many joins there are.
 #[derive(Debug, Default)]
 pub(super) struct Young {
-    rooms: Mutex<HashMap<(Arc<str>, Room), usize>>,
+    state: Mutex<Rooms>,
     count: AtomicUsize,
 }
 
-impl Young {
-    pub(super) fn begin(&self, namespace: &Arc<str>, rooms: &[Room]) {
-        let mut young = lock(&self.rooms);
-        for room in rooms {
-            *young.entry((Arc::clone(namespace), Arc::clone(room))).or_default() += 1;
-        }
-        self.count.store(young.len(), Relaxed);
-    }
+#[derive(Debug, Default)]
+struct Rooms {
+    /// With the joins that have yet to be confirmed.
+    rooms: HashMap<Place, usize>,
+    /// The joins since the last batch was begun.
+    next: Batch,
+    /// Somebody sees to it that they are confirmed.
+    running: bool,
+}
 
-    pub(super) fn end(&self, namespace: &Arc<str>, rooms: &[Room]) {
-        let mut young = lock(&self.rooms);
+type Place = (Arc<str>, Room);
+
+/// Joins that are confirmed together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    places: Vec<Place>,
+    /// Cancelled when they are.
+    confirmed: CancellationToken,
+}
+
+impl Young {
+    /// Sockets of other nodes were told to join rooms. Gives a token that is cancelled when that is confirmed; and whether the caller
+    /// has to see to it that batches are: none is under way.
+    pub(super) fn begin(&self, namespace: &Arc<str>, rooms: &[Room]) -> (CancellationToken, bool) {
+        let mut young = lock(&self.state);
         for room in rooms {
             let place = (Arc::clone(namespace), Arc::clone(room));
-            if let Some(times) = young.get_mut(&place) {
+            *young.rooms.entry(place.clone()).or_default() += 1;
+            young.next.places.push(place);
+        }
+        self.count.store(young.rooms.len(), Relaxed);
+        let idle = !std::mem::replace(&mut young.running, true);
+        (young.next.confirmed.clone(), idle)
+    }
+
+    /// Takes the joins that are to be confirmed next; without any, nobody sees to it any more.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let mut young = lock(&self.state);
+        young.running = !young.next.places.is_empty();
+        young.running.then(|| std::mem::take(&mut young.next))
+    }
+
+    /// A batch is confirmed.
+    pub(super) fn end(&self, batch: Batch) {
+        let mut young = lock(&self.state);
+        for place in batch.places {
+            if let Some(times) = young.rooms.get_mut(&place) {
                 *times -= 1;
                 if *times == 0 {
-                    young.remove(&place);
+                    young.rooms.remove(&place);
                 }
             }
         }
-        self.count.store(young.len(), Relaxed);
+        self.count.store(young.rooms.len(), Relaxed);
+        drop(young);
+        batch.confirmed.cancel();
     }
 
     fn has_any(&self, target: &Target) -> bool {
         if self.count.load(Relaxed) == 0 {
             return false;
         }
-        let young = lock(&self.rooms);
+        let young = lock(&self.state);
         let mut rooms = target.rooms.iter();
-        rooms.any(|room| young.contains_key(&(Arc::clone(&target.namespace), Arc::clone(room))))
+        rooms.any(|room| young.rooms.contains_key(&(Arc::clone(&target.namespace), Arc::clone(room))))
     }
 }
 
@@ -122,13 +160,18 @@ mod tests {
     fn a_young_room_is_everywhere() {
         let young = Young::default();
         let namespace = Arc::from("/");
-        young.begin(&namespace, &["a".into(), "b".into()]);
-        young.begin(&namespace, &["a".into()]);
         let whole = |room| parts(&target(&["c", room]), &young, |_| false).is_none();
+        let (first, idle) = young.begin(&namespace, &["a".into(), "b".into()]);
+        assert!(idle);
+        let batch = young.take().unwrap();
+        let (second, idle) = young.begin(&namespace, &["a".into()]);
+        assert!(!idle, "somebody sees to it already");
         assert_eq!(["a", "b", "c"].map(whole), [true, true, false]);
-        young.end(&namespace, &["a".into(), "b".into()]);
+        young.end(batch);
+        assert_eq!((first.is_cancelled(), second.is_cancelled()), (true, false));
         assert_eq!(["a", "b", "c"].map(whole), [true, false, false]);
-        young.end(&namespace, &["a".into()]);
-        assert!(!whole("a") && young.count.load(Relaxed) == 0);
+        young.end(young.take().unwrap());
+        assert!(second.is_cancelled() && !whole("a") && young.count.load(Relaxed) == 0);
+        assert!(young.take().is_none() && young.begin(&namespace, &["a".into()]).1);
     }
 }

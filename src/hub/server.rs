@@ -9,7 +9,7 @@ use super::{EmitError, Rejection, namespace, replies::Gathering};
 use crate::protocol::socketio::Payload;
 
 /// An event that the application of another node has sent with
-/// [`server_side_emit`](super::BroadcastOperator::server_side_emit): what a handler of
+/// [`server_side_emit`](super::Namespace::server_side_emit): what a handler of
 /// [`Namespace::on_server_event`](super::Namespace::on_server_event) is given.
 ///
 /// ```no_run
