@@ -140,8 +140,11 @@ async fn serve<S: Session>(session: &Arc<S>, core: &Arc<Core>) -> Option<Fault> 
 async fn tend<S: Session>(session: &S, core: &Core, ready: &Notify) -> Fault {
     core.wishes.restart();
     let mut announced = false;
+    let mut proven = None::<time::Instant>;
     loop {
         let changes = core.wishes.changes();
+        // What is unsubscribed needs no proof.
+        let prove = !changes.subscribe.is_empty() || proven.is_none_or(|at| at.elapsed() >= PROBE);
         let round = async {
             if !changes.subscribe.is_empty() {
                 session.subscribe(&changes.subscribe).await?;
@@ -149,10 +152,15 @@ async fn tend<S: Session>(session: &S, core: &Core, ready: &Notify) -> Fault {
             if !changes.unsubscribe.is_empty() {
                 session.unsubscribe(&changes.unsubscribe).await?;
             }
-            session.prove().await
+            if prove { session.prove().await } else { Ok(()) }
         };
         match time::timeout(UNRESPONSIVE, round).await {
-            Ok(Ok(())) => core.wishes.confirm(&changes.subscribe),
+            Ok(Ok(())) => {
+                core.wishes.confirm(&changes.subscribe);
+                if prove {
+                    proven = Some(time::Instant::now());
+                }
+            }
             Ok(Err(fault)) => return fault,
             Err(_) => return Fault::new(format_args!("no answer within {UNRESPONSIVE:?}")),
         }

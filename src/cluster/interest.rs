@@ -1,6 +1,6 @@
 //! Which parts of which namespaces this node has sockets for. A plain value.
 //!
-//! A part is wanted from the first of its rooms that has a socket to [`LINGER`] after the last of them has none: who comes back soon, or
+//! A part is wanted from the first of its rooms that has a socket to a second and a bit after the last of them has none: who comes back soon, or
 //! moves between rooms that share a topic, costs the backend nothing.
 
 use std::{
@@ -11,8 +11,9 @@ use std::{
 
 use super::topics::Part;
 
-/// How long a part is heard after its last socket has left.
+/// How long a part is heard after its last socket has left, and so long more as parts are gathered, to be given up together.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+const GATHER: Duration = Duration::from_millis(250);
 
 type Place = (Arc<str>, Part);
 
@@ -73,8 +74,11 @@ impl Interest {
         self.number
     }
 
-    /// Gives up the parts that nobody has come back to.
+    /// Gives up the parts that nobody has come back to, once it is time.
     pub(super) fn take_left(&mut self, now: Instant) -> Vec<Place> {
+        if self.poll_timeout().is_none_or(|at| now < at) {
+            return Vec::new();
+        }
         let later = self.lingering.split_off(&(now + Duration::from_nanos(1)));
         let due = std::mem::replace(&mut self.lingering, later).into_values().flatten();
         let mut left = Vec::new();
@@ -94,7 +98,7 @@ impl Interest {
 
     /// When [`Interest::take_left`] has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.lingering.keys().next().copied()
+        self.lingering.keys().next().map(|due| *due + GATHER)
     }
 }
 
@@ -115,12 +119,12 @@ mod tests {
         interest.unwanted(&namespace, PART, after(0));
         assert_eq!(interest.poll_timeout(), None, "another of its rooms has a socket");
         interest.unwanted(&namespace, PART, after(0));
-        assert_eq!(interest.poll_timeout(), Some(after(1000)));
-        assert_eq!(interest.take_left(after(999)), []);
+        assert_eq!(interest.poll_timeout(), Some(after(1250)));
+        assert_eq!(interest.take_left(after(1249)), []);
         assert!(!interest.wanted(&namespace, PART), "somebody has come back in time");
-        assert_eq!(interest.take_left(after(1000)), []);
+        assert_eq!(interest.take_left(after(1250)), []);
         interest.unwanted(&namespace, PART, after(1500));
-        assert_eq!(interest.take_left(after(2500)), [(namespace.clone(), PART)]);
+        assert_eq!(interest.take_left(after(2750)), [(namespace.clone(), PART)]);
         assert!(interest.wanted(&namespace, PART) && interest.number() == 2);
     }
 
@@ -135,7 +139,7 @@ mod tests {
         }
         interest.unwanted(&namespace, PART, after(1200));
         assert_eq!(interest.take_left(after(2199)), []);
-        assert_eq!(interest.take_left(after(2200)), [(namespace, PART)]);
+        assert_eq!(interest.take_left(after(2450)), [(namespace, PART)]);
         assert!(interest.parts.is_empty() && interest.lingering.is_empty());
     }
 }

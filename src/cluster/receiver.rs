@@ -46,7 +46,7 @@ const EARLY: u32 = 10;
 /// How long joins are gathered before the backend is asked for their rooms: so long where there are few, and at least so long apart where
 /// there are many, or each would cost the backend a round trip.
 const GATHER: Duration = Duration::from_millis(5);
-const GATHER_MORE: Duration = Duration::from_millis(25);
+const GATHER_MORE: Duration = Duration::from_millis(40);
 
 /// Rooms' topics that are heard from now on.
 struct Hearing {

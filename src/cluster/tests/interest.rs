@@ -183,7 +183,7 @@ async fn a_room_that_is_left_is_heard_for_a_while_and_then_no_more() {
     nodes[0].io.to("room 1").emit("n", &1).unwrap();
     settle().await;
     assert_eq!((received(&nodes) - before, nodes[1].count("unwanted")), (1, 1));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(1250)).await;
     let before = (received(&nodes), nodes[1].count("canaries"));
     nodes[0].io.to("room 1").emit("n", &2).unwrap();
     settle().await;

@@ -31,6 +31,10 @@ impl Backend {
         Self::start("nats-server", |port| format!("-a 127.0.0.1 -p {port}")).await
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// `scheme` and the server's address.
     pub(crate) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://127.0.0.1:{}", self.port)

@@ -1,0 +1,166 @@
+//! What one caller emits on one node into one namespace reaches each socket in that order, also where each connection to the backend
+//! is late by another random while.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use fanfare::hub::{Io, Room};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use super::Bus;
+use crate::dsl::{WebSocket, within};
+
+const ROUNDS: usize = 10_000;
+/// Rounds by which a node may be ahead of the slowest client.
+const AHEAD: usize = 100;
+/// Events of a round that a client gets, which is in the place of the direct emit's target or not.
+const EVENTS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_memory() {
+    callers_are_heard_in_order(Bus::memory()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_redis_that_is_late() {
+    callers_are_heard_in_order(late(Bus::redis().await).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_nats_that_is_late() {
+    callers_are_heard_in_order(late(Bus::nats().await).await).await;
+}
+
+async fn callers_are_heard_in_order(bus: Bus) {
+    let nodes = bus.nodes(3, |_, _| {}).await;
+    let mut clients = Vec::new();
+    for node in &nodes {
+        clients.push(WebSocket::connect(node.public_addr()).await);
+    }
+    nodes[0].io().sockets_join("all").await;
+    let mut ids = Vec::new();
+    for node in &nodes {
+        ids.extend(node.io().local().all_sockets().await.unwrap());
+    }
+    let progress: Arc<[AtomicUsize; 9]> = Arc::default();
+    let mut tasks = JoinSet::new();
+    for (number, client) in clients.into_iter().enumerate() {
+        tasks.spawn(hear(number, client, Arc::clone(&progress)));
+    }
+    for (number, node) in nodes.iter().enumerate() {
+        // The one that is told alone is on another node.
+        let id = ids[(number + 1) % 3].clone();
+        tasks.spawn(call(number, node.io().clone(), id, Arc::clone(&progress)));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    for node in &nodes {
+        node.io().disconnect_sockets(true);
+    }
+    for node in nodes {
+        within("a node to stop", node.shutdown()).await;
+    }
+}
+
+/// Emits numbered events in every way, never too far ahead.
+async fn call(number: usize, io: Io, id: Room, progress: Arc<[AtomicUsize; 9]>) {
+    let mut next = 0;
+    let mut event = || {
+        next += 1;
+        [number, next - 1]
+    };
+    for round in 0..ROUNDS {
+        within("the clients to keep up", async {
+            while progress
+                .iter()
+                .skip(number * 3)
+                .take(3)
+                .any(|heard| heard.load(Relaxed) + AHEAD * EVENTS < round * EVENTS)
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        let room = format!("round {round} of {number}");
+        io.emit("n", &event()).unwrap();
+        io.to(id.clone()).emit("n", &event()).unwrap();
+        io.to("all").emit("n", &event()).unwrap();
+        io.to("all").sockets_join(&room);
+        io.to(&room).emit("n", &event()).unwrap();
+        io.to(&room).sockets_leave(&room);
+    }
+}
+
+/// Hears every event of every node, each once and in the order of its node.
+async fn hear(number: usize, mut client: WebSocket, progress: Arc<[AtomicUsize; 9]>) {
+    let mut next = [0_usize; 3];
+    while next.iter().any(|next| *next < ROUNDS * 4) {
+        let packet = client.text().await;
+        let json = packet.strip_prefix(r#"42["n","#).and_then(|rest| rest.strip_suffix(']'));
+        let (from, event) = json.and_then(|json| json.split_once(',')).unwrap_or_else(|| panic!("{packet}"));
+        let (from, event): (usize, usize) = (from.parse().unwrap(), event.parse().unwrap());
+        let expected = skip(number, from, next[from]);
+        assert_eq!(event, expected, "client {number} of node {from}");
+        next[from] = skip(number, from, event + 1);
+        progress[from * 3 + number].fetch_add(1, Relaxed);
+    }
+}
+
+/// The event at or after this one that is for this client: every fourth, from the second on, is for one client alone.
+fn skip(client: usize, from: usize, event: usize) -> usize {
+    if event % 4 == 1 && client != (from + 1) % 3 {
+        event + 1
+    } else {
+        event
+    }
+}
+
+/// Puts a relay before the server that holds back whatever passes, each connection by itself.
+async fn late(bus: Bus) -> Bus {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = match &bus {
+        Bus::Memory(_) => unreachable!("it has no connections"),
+        Bus::Redis(port, _) | Bus::Nats(port, _) => *port,
+    };
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else {
+                continue;
+            };
+            let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
+            tokio::spawn(relay(near_read, far_write));
+            tokio::spawn(relay(far_read, near_write));
+        }
+    });
+    match bus {
+        Bus::Memory(bus) => Bus::Memory(bus),
+        Bus::Redis(_, server) => Bus::Redis(port, server),
+        Bus::Nats(_, server) => Bus::Nats(port, server),
+    }
+}
+
+async fn relay(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let mut bytes = vec![0; 64 * 1024];
+    let random = RandomState::new();
+    for chunk in 0_u64.. {
+        let Ok(length @ 1..) = from.read(&mut bytes).await else { break };
+        tokio::time::sleep(Duration::from_micros(random.hash_one(chunk) % 20_000)).await;
+        if to.write_all(&bytes[..length]).await.is_err() {
+            break;
+        }
+    }
+}
