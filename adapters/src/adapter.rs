@@ -4,12 +4,15 @@ use std::{fmt, future::Future, pin::Pin};
 
 use bytes::Bytes;
 
-use crate::{Inbox, Pattern, Topic};
+use crate::{Inbox, Topic};
 
 /// Moves bytes between nodes, at most once.
 ///
 /// An adapter starts without its backend, connects in the background and reconnects for ever; it never buffers for longer than
-/// [`Limits::outage_age`]. What one publisher sent arrives in its order, across all topics, in each node's one [`Inbox`].
+/// [`Limits::outage_age`].
+///
+/// What one publisher sent arrives in its order in each node's one [`Inbox`]: the messages of one group of topics always, those of all
+/// topics where the backend is not divided (everywhere but on a Redis Cluster). See [`Topic::grouped`].
 pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     /// Offers a message to the backend. Synchronous, never blocks and never waits: the message is queued for the one task that
     /// writes, or refused.
@@ -18,12 +21,12 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     /// [`PublishError`]; nothing was queued then.
     fn publish(&self, topic: &Topic, message: Bytes) -> Result<(), PublishError>;
 
-    /// Wants messages of `pattern` from now on, also after each reconnect. The wish is recorded before this returns; the returned
+    /// Wants messages of `topic` from now on, also after each reconnect. The wish is recorded before this returns; the returned
     /// future resolves when the backend has confirmed it, and may be dropped.
-    fn subscribe(&self, pattern: Pattern) -> Subscribing;
+    fn subscribe(&self, topic: Topic) -> Subscribing;
 
-    /// No longer wants messages of `pattern`. Messages under way may still arrive.
-    fn unsubscribe(&self, pattern: &Pattern);
+    /// No longer wants messages of `topic`. Messages under way may still arrive.
+    fn unsubscribe(&self, topic: &Topic);
 
     /// The one inbox of this adapter: the first call gets it, later ones get `None`.
     fn inbox(&self) -> Option<Inbox>;
@@ -68,7 +71,7 @@ pub enum PublishError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// The adapter was closed, or the pattern unsubscribed, before the backend answered.
+    /// The adapter was closed, or the topic unsubscribed, before the backend answered.
     #[error("the subscription was withdrawn before the backend confirmed it")]
     Withdrawn,
 }

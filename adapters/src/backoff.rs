@@ -1,8 +1,9 @@
 //! How long to wait before the next attempt to connect.
 
-use std::time::Duration;
-
-use crate::stamp::random;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
 
 const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(2);
@@ -28,6 +29,11 @@ impl Backoff {
         let jitter = random() % (u64::try_from(half.as_millis()).unwrap_or(u64::MAX).max(1));
         half + Duration::from_millis(jitter)
     }
+}
+
+/// Random bits from the standard library's hash keys: good enough to tell publishers apart, not for secrets.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

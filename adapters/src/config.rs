@@ -57,21 +57,6 @@ pub(crate) struct UrlForm {
 }
 
 impl Endpoint {
-    /// Reads a URL that may name several hosts, `scheme://[user:password@]host[:port],host[:port][/path]`: one endpoint for each.
-    pub(crate) fn parse_all(text: &str, form: UrlForm) -> Result<Vec<Self>, ConfigError> {
-        let (scheme, rest) = text.split_once("://").unwrap_or_default();
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
-        if !hosts.contains(',') {
-            return Ok(vec![Self::parse(text, form)?]);
-        }
-        let hosts = hosts.split(',');
-        hosts
-            .map(|host| Self::parse(&format!("{scheme}://{login}{host}{path}"), form))
-            .collect()
-    }
-
     pub(crate) fn parse(text: &str, form: UrlForm) -> Result<Self, ConfigError> {
         let error = |problem: &dyn fmt::Display| ConfigError::new(form.key, problem, form.expected);
         let url = Url::parse(text).map_err(|problem| error(&format_args!("not a URL ({problem})")))?;
@@ -230,27 +215,6 @@ mod tests {
             masked("redis-cluster://me:p,q/r?s@h:1,i:2/x?y"),
             "redis-cluster://***@h:1,i:2/x?***"
         );
-    }
-
-    #[test]
-    fn hosts_share_what_else_the_url_says() {
-        let all = Endpoint::parse_all("redis://me:p%2Cq@h1:1,h2,[::1]:3/x", FORM).unwrap();
-        let places: Vec<_> = all.iter().map(|endpoint| (endpoint.host.as_str(), endpoint.port)).collect();
-        assert_eq!(places, [("h1", 1), ("h2", 6379), ("[::1]", 3)]);
-        assert!(
-            all.iter()
-                .all(|endpoint| endpoint.path == "x" && endpoint.password.as_deref() == Some("p,q"))
-        );
-        for text in [
-            "redis://h1,",
-            "redis://,h1",
-            "redis://h1:x,h2",
-            "h1,h2",
-            "redis://me:secret@h1,h2:70000",
-        ] {
-            let error = Endpoint::parse_all(text, FORM).expect_err(text);
-            assert!(!format!("{error}").contains("secret"), "{error}");
-        }
     }
 
     #[test]

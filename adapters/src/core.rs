@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Counters, Inbox, Limits, Pattern, PublishError, Subscribing, Topic,
+    Counters, Inbox, Limits, PublishError, Subscribing, Topic,
     inbox::{self, InboxSender},
     outbound::Outbound,
     wishes::Wishes,
@@ -83,8 +83,8 @@ impl Core {
         self.outbound.push(topic.clone(), message)
     }
 
-    pub(crate) fn subscribe(&self, pattern: Pattern) -> Subscribing {
-        self.wishes.add(pattern)
+    pub(crate) fn subscribe(&self, topic: Topic) -> Subscribing {
+        self.wishes.add(topic)
     }
 
     pub(crate) fn take_inbox(&self) -> Option<Inbox> {

@@ -1,6 +1,6 @@
 //! Connects, serves one connection until it ends, and connects again, for ever; the same for every client library.
 //!
-//! The libraries' own reconnecting, offline queues and retries are not used: a [`Session`] lives as long as one connection, and what
+//! The libraries' own reconnecting, offline queues and retries are not used: a [`Session`] lives as long as its connections, and what
 //! the library still holds when it ends goes with it. So nothing is sent late, twice or out of order, and "confirmed" is always about
 //! the connection at hand. Another client library is one more [`Backend`].
 
@@ -10,7 +10,7 @@ use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Pattern,
+    Topic,
     backoff::Backoff,
     core::Core,
     outbound::{Outgoing, count},
@@ -36,16 +36,16 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn connect(&mut self, core: &Arc<Core>) -> impl Future<Output = Result<Self::Session, Fault>> + Send;
 }
 
-/// One connection to a backend (or two: one to publish, one to hear) that ends as a whole.
+/// One connection to a backend (or several: to publish and to hear, to each part of it) that ends as a whole.
 pub(crate) trait Session: Send + Sync + 'static {
     /// Carries what arrives into the inbox until the connection ends. Called once.
     fn receive(&self, core: &Core) -> impl Future<Output = Fault> + Send;
 
-    /// Asks the backend for `patterns`; [`Session::prove`] then tells whether it has heard.
-    fn subscribe(&self, patterns: &[Pattern]) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Asks the backend for `topics`; [`Session::prove`] then tells whether it has heard.
+    fn subscribe(&self, topics: &[Topic]) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Asks the backend for `patterns` no longer.
-    fn unsubscribe(&self, patterns: &[Pattern]) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Asks the backend for `topics` no longer.
+    fn unsubscribe(&self, topics: &[Topic]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// A round trip over every connection of the session: the backend has done what it was asked before.
     fn prove(&self) -> impl Future<Output = Result<(), Fault>> + Send;

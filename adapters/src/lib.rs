@@ -6,13 +6,12 @@
 //! | adapter | backend | room |
 //! |---|---|---|
 //! | [`memory::MemoryBus`] | none: a bus inside one process | `memory` |
-//! | `redis::RedisAdapter` | Redis or Valkey pub/sub | `redis` (feature `redis`) |
-//! | `nats::NatsAdapter` | NATS core pub/sub | `nats` (feature `nats`) |
+//! | `redis::RedisAdapter` | Redis or Valkey pub/sub: alone, behind sentinels, a cluster | `redis` (feature `redis`) |
+//! | `nats::NatsAdapter` | NATS core pub/sub: alone or a cluster | `nats` (feature `nats`) |
 //!
 //! What the networked adapters share: `outbound` (the bounded queue to the one task that writes), `wishes` (the recorded subscriptions),
-//! `inbox`, `stamp` (publisher and sequence before each message: order across topics, no copies), all held by `core`, and `driver`,
-//! which connects, serves one connection until it ends, and connects again. A client library stands behind two small traits of
-//! `driver` and never reconnects, queues or retries by itself.
+//! `inbox`, all held by `core`, `turn` (which server is tried next), and `driver`, which connects, serves one session until it ends, and
+//! connects again. A client library stands behind two small traits of `driver` and never reconnects, queues or retries by itself.
 //!
 //! Delivery is at most once. Loss is never silent: an inbox that may have missed something yields [`Delivery::Gap`].
 //!
@@ -36,9 +35,6 @@ mod core;
 mod driver;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod outbound;
-mod patterns;
-#[cfg(any(feature = "nats", feature = "redis"))]
-mod stamp;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod turn;
 mod wishes;
@@ -60,4 +56,4 @@ pub use log::{
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use outbound::{DEFAULT_OUTAGE_AGE, DEFAULT_QUEUE_BYTES};
 pub use records::{Deleting, Getting, Kept, PutError, Putting, RecordCounters, Records};
-pub use topic::{MAX_TOPIC, Pattern, Topic, TopicError};
+pub use topic::{MAX_TOPIC, Topic, TopicError};

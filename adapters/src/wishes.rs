@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::{Pattern, SubscribeError, Subscribing};
+use crate::{SubscribeError, Subscribing, Topic};
 
 /// The recorded subscriptions. They outlive every connection; each new one starts from all of them.
 #[derive(Debug, Default)]
@@ -19,9 +19,9 @@ pub(crate) struct Wishes {
 
 #[derive(Debug, Default)]
 struct State {
-    wishes: BTreeMap<Pattern, Wish>,
-    /// Patterns whose wish changed since the connection last looked; at most one entry a pattern.
-    dirty: BTreeSet<Pattern>,
+    wishes: BTreeMap<Topic, Wish>,
+    /// Topics whose wish changed since the connection last looked; at most one entry a topic.
+    dirty: BTreeSet<Topic>,
     closed: bool,
 }
 
@@ -35,35 +35,35 @@ struct Wish {
 /// What the connection has to do.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    pub(crate) subscribe: Vec<Pattern>,
-    pub(crate) unsubscribe: Vec<Pattern>,
+    pub(crate) subscribe: Vec<Topic>,
+    pub(crate) unsubscribe: Vec<Topic>,
 }
 
 impl Wishes {
     /// Records a wish; the future resolves when it is confirmed.
-    pub(crate) fn add(&self, pattern: Pattern) -> Subscribing {
+    pub(crate) fn add(&self, topic: Topic) -> Subscribing {
         let mut state = self.lock();
         if state.closed {
             return Box::pin(std::future::ready(Err(SubscribeError::Withdrawn)));
         }
-        let wish = state.wishes.entry(pattern.clone()).or_default();
+        let wish = state.wishes.entry(topic.clone()).or_default();
         if wish.confirmed {
             return Box::pin(std::future::ready(Ok(())));
         }
         let (sender, receiver) = oneshot::channel();
         wish.waiting.retain(|waiting| !waiting.is_closed());
         wish.waiting.push(sender);
-        state.dirty.insert(pattern);
+        state.dirty.insert(topic);
         drop(state);
         self.changed.notify_one();
         Box::pin(async move { receiver.await.map_err(|_| SubscribeError::Withdrawn) })
     }
 
     /// Withdraws a wish; who waits for it hears so.
-    pub(crate) fn remove(&self, pattern: &Pattern) {
+    pub(crate) fn remove(&self, topic: &Topic) {
         let mut state = self.lock();
-        if state.wishes.remove(pattern).is_some() {
-            state.dirty.insert(pattern.clone());
+        if state.wishes.remove(topic).is_some() {
+            state.dirty.insert(topic.clone());
             drop(state);
             self.changed.notify_one();
         }
@@ -74,9 +74,9 @@ impl Wishes {
         let mut state = self.lock();
         let State { wishes, dirty, closed: _ } = &mut *state;
         dirty.clear();
-        for (pattern, wish) in wishes {
+        for (topic, wish) in wishes {
             wish.confirmed = false;
-            dirty.insert(pattern.clone());
+            dirty.insert(topic.clone());
         }
     }
 
@@ -84,13 +84,13 @@ impl Wishes {
     pub(crate) fn changes(&self) -> Changes {
         let mut state = self.lock();
         let mut changes = Changes::default();
-        for pattern in std::mem::take(&mut state.dirty) {
-            let list = if state.wishes.contains_key(&pattern) {
+        for topic in std::mem::take(&mut state.dirty) {
+            let list = if state.wishes.contains_key(&topic) {
                 &mut changes.subscribe
             } else {
                 &mut changes.unsubscribe
             };
-            list.push(pattern);
+            list.push(topic);
         }
         changes
     }
@@ -101,11 +101,11 @@ impl Wishes {
         self.changed.notified().await;
     }
 
-    /// The backend has confirmed `patterns`.
-    pub(crate) fn confirm(&self, patterns: &[Pattern]) {
+    /// The backend has confirmed `topics`.
+    pub(crate) fn confirm(&self, topics: &[Topic]) {
         let mut state = self.lock();
-        for pattern in patterns {
-            if let Some(wish) = state.wishes.get_mut(pattern) {
+        for topic in topics {
+            if let Some(wish) = state.wishes.get_mut(topic) {
                 wish.confirmed = true;
                 for waiting in wish.waiting.drain(..) {
                     // Who waited may be gone, which is no loss.
@@ -136,36 +136,35 @@ impl Wishes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Topic;
 
-    fn pattern() -> Pattern {
-        Pattern::Exact(Topic::new("a").unwrap())
+    fn topic() -> Topic {
+        Topic::new("a").unwrap()
     }
 
     #[tokio::test]
     async fn a_wish_is_confirmed_once_and_again_after_a_restart() {
         let wishes = Wishes::default();
-        let waiting = wishes.add(pattern());
-        assert_eq!(wishes.changes().subscribe, [pattern()]);
+        let waiting = wishes.add(topic());
+        assert_eq!(wishes.changes().subscribe, [topic()]);
         assert_eq!(wishes.changes().subscribe, []);
-        wishes.confirm(&[pattern()]);
+        wishes.confirm(&[topic()]);
         waiting.await.unwrap();
-        wishes.add(pattern()).await.unwrap();
+        wishes.add(topic()).await.unwrap();
         wishes.restart();
         assert!(!wishes.all_confirmed());
-        assert_eq!(wishes.changes().subscribe, [pattern()]);
+        assert_eq!(wishes.changes().subscribe, [topic()]);
     }
 
     #[tokio::test]
     async fn a_withdrawn_wish_tells_who_waits() {
         let wishes = Wishes::default();
-        let waiting = wishes.add(pattern());
-        wishes.remove(&pattern());
+        let waiting = wishes.add(topic());
+        wishes.remove(&topic());
         assert_eq!(waiting.await, Err(SubscribeError::Withdrawn));
-        assert_eq!(wishes.changes().unsubscribe, [pattern()]);
-        let waiting = wishes.add(pattern());
+        assert_eq!(wishes.changes().unsubscribe, [topic()]);
+        let waiting = wishes.add(topic());
         wishes.close();
         assert_eq!(waiting.await, Err(SubscribeError::Withdrawn));
-        assert_eq!(wishes.add(pattern()).await, Err(SubscribeError::Withdrawn));
+        assert_eq!(wishes.add(topic()).await, Err(SubscribeError::Withdrawn));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fanfare_adapters::{Adapter, Pattern, PublishError, Subscribing, Topic};
+use fanfare_adapters::{Adapter, PublishError, Subscribing, Topic};
 use futures_util::{StreamExt as _, future::join_all};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
@@ -438,7 +438,7 @@ impl Link {
     pub(super) fn subscribe(&self, channel: &Channel) {
         match read(&self.channels).mark(channel, true) {
             Some(true) => {
-                let subscribing = self.adapter.subscribe(Pattern::Exact(channel.topic.clone()));
+                let subscribing = self.adapter.subscribe(channel.topic.clone());
                 self.wish(Wish::Confirm(channel.id, subscribing));
             }
             Some(false) => {}
@@ -457,7 +457,7 @@ impl Link {
             let channel = self.part(&self.channel(&namespace), part);
             if read(&self.channels).mark(&channel, true) == Some(true) {
                 topics.push(channel.id);
-                subscribing.push(self.adapter.subscribe(Pattern::Exact(channel.topic.clone())));
+                subscribing.push(self.adapter.subscribe(channel.topic.clone()));
             }
         }
         // One that is withdrawn is not waited for.
@@ -500,7 +500,7 @@ impl Link {
     /// Wants nothing of a channel any more. Idempotent.
     fn unsubscribe(&self, channel: &Arc<Channel>) {
         if read(&self.channels).mark(channel, false) == Some(true) {
-            self.adapter.unsubscribe(&Pattern::Exact(channel.topic.clone()));
+            self.adapter.unsubscribe(&channel.topic);
             self.wish(Wish::Forget(channel.id));
         }
     }

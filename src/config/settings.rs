@@ -298,7 +298,8 @@ settings! {
 
     /// Used when adapter.kind is "redis".
     ["adapter.redis"] redis: RedisSection {
-        /// Where Redis or Valkey is: "redis://host:port", or "redis-sentinel://host:port,host:port/master"; "rediss…" for TLS.
+        /// Where Redis or Valkey is: "redis://host:port", "redis-sentinel://host:port,host:port/master" or
+        /// "redis-cluster://host:port,host:port"; "rediss…" for TLS.
         url: RedisUrl = "redis://127.0.0.1:6379";
         /// The user, if the URL does not name one.
         username: Name = "";

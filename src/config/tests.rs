@@ -379,6 +379,10 @@ fn forms_refuse_what_would_fail_later() {
             "adapter.redis.url",
             "\"redis-sentinel://a:26379,b:26379/m\"\nadapter.kind = \"redis\"",
         ),
+        (
+            "adapter.redis.url",
+            "\"rediss-cluster://u:p@a:6379,b:6379\"\nadapter.kind = \"redis\"",
+        ),
         ("adapter.nats.url", "\"tls://a:4222, nats://b:4222\""),
     ] {
         assert_eq!(mistakes(&file(&format!("{key} = {good}"))), Vec::<String>::new(), "{key} {good}");

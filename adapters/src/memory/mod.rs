@@ -1,6 +1,7 @@
 //! A bus inside one process: several nodes can live in one, with no backend to install.
 
 use std::{
+    collections::HashSet,
     fmt,
     future::Future,
     pin::Pin,
@@ -12,9 +13,8 @@ use bytes::Bytes;
 
 use self::store::Shelves;
 use crate::{
-    Adapter, Counters, Inbox, Limits, Pattern, PublishError, Subscribing, Topic,
+    Adapter, Counters, Inbox, Limits, PublishError, Subscribing, Topic,
     inbox::{self, DEFAULT_INBOX_BYTES, InboxSender},
-    patterns::PatternSet,
     wishes::Wishes,
 };
 
@@ -60,7 +60,7 @@ struct Node {
 #[derive(Default)]
 struct State {
     /// What is subscribed at the bus: follows the wishes while the node is connected.
-    patterns: PatternSet,
+    topics: HashSet<Topic>,
     connected: bool,
     closed: bool,
     published: u64,
@@ -162,7 +162,7 @@ impl Adapter for MemoryAdapter {
         }
         for node in nodes.iter() {
             let state = lock(&node.state);
-            if state.connected && state.patterns.matches(topic) {
+            if state.connected && state.topics.contains(topic) {
                 node.inbox.message(topic.clone(), message.clone());
             }
         }
@@ -170,14 +170,14 @@ impl Adapter for MemoryAdapter {
         Ok(())
     }
 
-    fn subscribe(&self, pattern: Pattern) -> Subscribing {
-        let subscribing = self.node.wishes.add(pattern);
+    fn subscribe(&self, topic: Topic) -> Subscribing {
+        let subscribing = self.node.wishes.add(topic);
         self.node.follow_wishes();
         subscribing
     }
 
-    fn unsubscribe(&self, pattern: &Pattern) {
-        self.node.wishes.remove(pattern);
+    fn unsubscribe(&self, topic: &Topic) {
+        self.node.wishes.remove(topic);
         self.node.follow_wishes();
     }
 
@@ -197,7 +197,7 @@ impl Adapter for MemoryAdapter {
         let (received, gaps) = self.node.inbox.counts();
         let state = lock(&self.node.state);
         let State {
-            patterns: _,
+            topics: _,
             connected,
             closed: _,
             published,
@@ -239,7 +239,7 @@ impl Node {
         state.connected = connected;
         if connected {
             self.wishes.restart();
-            state.patterns = PatternSet::default();
+            state.topics.clear();
             drop(state);
             self.follow_wishes();
             let mut state = lock(&self.state);
@@ -257,11 +257,11 @@ impl Node {
             return;
         }
         let changes = self.wishes.changes();
-        for pattern in &changes.unsubscribe {
-            state.patterns.remove(pattern);
+        for topic in &changes.unsubscribe {
+            state.topics.remove(topic);
         }
-        for pattern in &changes.subscribe {
-            state.patterns.insert(pattern.clone());
+        for topic in &changes.subscribe {
+            state.topics.insert(topic.clone());
         }
         self.wishes.confirm(&changes.subscribe);
     }

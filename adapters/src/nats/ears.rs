@@ -15,7 +15,7 @@ use async_nats::{Message, Subscriber};
 use futures_util::Stream;
 use tokio::sync::Notify;
 
-use crate::Pattern;
+use crate::Topic;
 
 /// Messages that async-nats may hold for each subscription. Full: the newest are dropped and the library says `SlowConsumer`, which
 /// becomes `Gap(Lagged)`. A pass takes at most as many of each, which is everything that was there when the pass began.
@@ -28,7 +28,7 @@ pub(super) const QUEUE: usize = 4096;
 /// does would break the order: see `merge`.)
 #[derive(Debug, Default)]
 pub(super) struct Ears {
-    by_pattern: HashMap<Pattern, u64>,
+    by_topic: HashMap<Topic, u64>,
     by_id: HashMap<u64, Ear>,
     next_id: u64,
     woken: Arc<Woken>,
@@ -69,11 +69,11 @@ impl Ears {
         self.woken.clone()
     }
 
-    pub(super) fn contains(&self, pattern: &Pattern) -> bool {
-        self.by_pattern.contains_key(pattern)
+    pub(super) fn contains(&self, topic: &Topic) -> bool {
+        self.by_topic.contains_key(topic)
     }
 
-    pub(super) fn insert(&mut self, pattern: Pattern, subscriber: Subscriber) {
+    pub(super) fn insert(&mut self, topic: Topic, subscriber: Subscriber) {
         self.next_id += 1;
         let id = self.next_id;
         let bell = Arc::new(Bell {
@@ -91,11 +91,11 @@ impl Ears {
                 bell,
             },
         );
-        self.by_pattern.insert(pattern, id);
+        self.by_topic.insert(topic, id);
     }
 
-    pub(super) fn remove(&mut self, pattern: &Pattern) -> Option<Subscriber> {
-        let id = self.by_pattern.remove(pattern)?;
+    pub(super) fn remove(&mut self, topic: &Topic) -> Option<Subscriber> {
+        let id = self.by_topic.remove(topic)?;
         self.by_id.remove(&id).map(|ear| ear.subscriber)
     }
 

@@ -15,17 +15,14 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{
-    Adapter, Counters, Inbox, Limits, Pattern, PublishError, Subscribing, Topic,
-    core::Core,
-    driver,
-    stamp::{STAMP, Stamper},
-};
+use self::stamp::{STAMP, Stamper};
+use crate::{Adapter, Counters, Inbox, Limits, PublishError, Subscribing, Topic, core::Core, driver};
 
 mod config;
 mod ears;
 mod merge;
 mod session;
+mod stamp;
 mod targets;
 
 pub use crate::ConfigError;
@@ -57,12 +54,12 @@ impl Adapter for NatsAdapter {
         self.core.publish(topic, message)
     }
 
-    fn subscribe(&self, pattern: Pattern) -> Subscribing {
-        self.core.subscribe(pattern)
+    fn subscribe(&self, topic: Topic) -> Subscribing {
+        self.core.subscribe(topic)
     }
 
-    fn unsubscribe(&self, pattern: &Pattern) {
-        self.core.wishes.remove(pattern);
+    fn unsubscribe(&self, topic: &Topic) {
+        self.core.wishes.remove(topic);
     }
 
     fn inbox(&self) -> Option<Inbox> {

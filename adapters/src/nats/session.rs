@@ -17,14 +17,14 @@ use super::{
     config::Target,
     ears::{Ears, QUEUE, Woken, in_full},
     merge::{Heard, Merge},
+    stamp::{Stamp, Stamper},
     targets::{Announced, Targets},
 };
 use crate::{
-    ConfigError, GapCause, Pattern, Topic,
+    ConfigError, GapCause, Topic,
     core::Core,
     driver::{Backend, Fault, Session, UNRESPONSIVE},
     outbound::Outgoing,
-    stamp::{Stamp, Stamper},
     turn::Turn,
 };
 
@@ -186,19 +186,19 @@ impl Session for Line {
         }
     }
 
-    async fn subscribe(&self, patterns: &[Pattern]) -> Result<(), Fault> {
-        for pattern in patterns {
-            if !self.ears().contains(pattern) {
-                let subscriber = self.client.subscribe(subject(pattern)).await.map_err(Fault::new)?;
-                self.ears().insert(pattern.clone(), subscriber);
+    async fn subscribe(&self, topics: &[Topic]) -> Result<(), Fault> {
+        for topic in topics {
+            if !self.ears().contains(topic) {
+                let subscriber = self.client.subscribe(topic.as_str().to_owned()).await.map_err(Fault::new)?;
+                self.ears().insert(topic.clone(), subscriber);
             }
         }
         Ok(())
     }
 
-    async fn unsubscribe(&self, patterns: &[Pattern]) -> Result<(), Fault> {
-        for pattern in patterns {
-            let subscriber = self.ears().remove(pattern);
+    async fn unsubscribe(&self, topics: &[Topic]) -> Result<(), Fault> {
+        for topic in topics {
+            let subscriber = self.ears().remove(topic);
             if let Some(mut subscriber) = subscriber {
                 subscriber.unsubscribe().await.map_err(Fault::new)?;
             }
@@ -289,13 +289,6 @@ impl Events {
             }
             Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => {}
         }
-    }
-}
-
-fn subject(pattern: &Pattern) -> String {
-    match pattern {
-        Pattern::Exact(topic) => topic.as_str().to_owned(),
-        Pattern::Prefix(topic) => format!("{topic}.>"),
     }
 }
 

@@ -18,6 +18,7 @@ pub struct Config {
     ///   knows no databases.
     /// * `redis-sentinel://[user:password@]host[:port],host[:port]/master`: the server that one of these sentinels names as the master
     ///   of that name, asked anew for each session. User and password are the server's.
+    /// * `redis-cluster://[user:password@]host[:port],host[:port]`: a cluster of Redis 7.0.3 or later, of which these are some servers.
     pub url: String,
     /// Takes precedence over the URL's.
     pub username: Option<String>,

@@ -1,6 +1,6 @@
 //! One connection to a server of Redis.
 
-use std::{collections::HashMap, task::Poll, time::Duration};
+use std::{collections::HashMap, future::Future, task::Poll, time::Duration};
 
 use fred::{
     clients::Client,
@@ -12,7 +12,7 @@ use fred::{
     },
 };
 use futures_util::poll;
-use tokio::{sync::Mutex, task::AbortHandle};
+use tokio::{sync::Mutex, task::AbortHandle, time};
 
 use super::topology::{Access, Address};
 use crate::driver::{Fault, UNRESPONSIVE};
@@ -22,6 +22,9 @@ const HEARD: usize = 8192;
 
 /// Commands that fred may hold: a batch counts as one, so this is never reached. Full: the command fails, and with it the session.
 const COMMANDS: usize = 1024;
+
+/// How long one of several servers is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection, and the fred task that drives it.
 #[derive(Debug)]
@@ -81,15 +84,25 @@ impl Connection {
     }
 
     /// Sends a command that fred has no method for, or whose answer is to be seen as it is.
-    pub(super) async fn ask(&self, command: &'static str, arguments: Vec<Value>) -> Result<Value, Fault> {
-        let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
-        self.client.custom(command, arguments).await.map_err(|error| fault(&error))
+    pub(super) async fn ask(&self, name: &'static str, arguments: Vec<Value>) -> Result<Value, Fault> {
+        self.client.custom(command(name), arguments).await.map_err(|error| fault(&error))
     }
 
-    /// Whether the server holds itself for a master. HELLO tells, which needs no right that connecting does not need.
+    /// Whether the server holds itself for a master.
     pub(super) async fn is_master(&self) -> Result<bool, Fault> {
+        Ok(self.says("role").await? == "master")
+    }
+
+    /// The first number of the server's version; 0 when it is none.
+    pub(super) async fn version(&self) -> Result<u64, Fault> {
+        let version = self.says("version").await?;
+        Ok(version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default())
+    }
+
+    /// What the server says of itself in its answer to HELLO, which needs no right that connecting does not need.
+    async fn says(&self, field: &str) -> Result<String, Fault> {
         let answer: HashMap<String, Value> = self.ask("HELLO", vec![]).await?.convert().map_err(|error| fault(&error))?;
-        Ok(answer.get("role").and_then(Value::as_str).as_deref() == Some("master"))
+        Ok(answer.get(field).and_then(Value::as_string).unwrap_or_default())
     }
 
     /// A round trip: the server has done what it was asked before.
@@ -115,6 +128,18 @@ impl Drop for Cut {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Waits for one of several servers that may be asked, so that silent ones leave time for one that answers; faults name `server`.
+pub(super) async fn within<T>(server: &str, asking: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let answer = time::timeout(PATIENCE, asking).await;
+    let answer = answer.unwrap_or_else(|_| Err(Fault::new(format_args!("no answer within {PATIENCE:?}"))));
+    answer.map_err(|fault| Fault::new(format_args!("{server}: {fault}")))
+}
+
+/// A command of this name.
+pub(super) fn command(name: &'static str) -> CustomCommand {
+    CustomCommand::new_static(name, ClusterHash::FirstKey, false)
 }
 
 fn ending(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Fault {

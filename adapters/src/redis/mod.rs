@@ -1,7 +1,6 @@
-//! Redis (or Valkey) pub/sub, over the client library fred: a standalone server, or the master that sentinels name.
+//! Redis (or Valkey) pub/sub, over the client library fred: a server alone, the master that sentinels name, or a cluster.
 //!
-//! Two connections, both RESP3: one publishes, one hears. Messages carry a stamp of sixteen bytes (see `stamp`), by which the copies
-//! are dropped that Redis sends when several patterns match.
+//! Two connections to a server, both RESP3: one publishes, one hears. What is published goes over the wire as it is.
 //!
 //! fred answers a SUBSCRIBE when it is written, not when Redis has heard it, and drops Redis' reply; so a PING follows on the same
 //! connection, whose answer comes after the subscription stands, and an error in place of a reply surfaces there. Its watch over
@@ -11,23 +10,29 @@
 //! Behind sentinels each session begins with the question which server is the master now, and ends with it. What was published shortly
 //! before a failover may be lost with the old master, as everything else that pub/sub had under way.
 //!
+//! On a cluster, channels are sharded: SPUBLISH and SSUBSCRIBE go to the master that has the slot of the topic's group, so messages cost
+//! the rest of the cluster nothing. fred's client for clusters is not used: it would follow a slot to another server, and send there what
+//! it still holds, without a word. Here a session has its own map of the slots, a pair of connections to each master that has something
+//! of this node, and ends as a whole when one of them ends, or is told that a slot is elsewhere. A server that gives a slot away drops
+//! the subscriptions to it; fred hides its notice, so the server is asked every second how many there are. While a slot has no master
+//! the whole adapter is away.
+//!
 //! Redis closes the connection of a subscriber for which more waits than `client-output-buffer-limit pubsub` allows (32 MiB, or 8 MiB
 //! for a minute, by default): what waited is a hole, and the adapter connects anew. With messages of megabytes, raise it. Redis'
-//! `maxmemory` is no bound on pub/sub. A user with an ACL needs `+@connection +@pubsub` and the channels `&<cluster name>.*`.
+//! `maxmemory` is no bound on pub/sub. A user with an ACL needs `+@connection +@pubsub` and the channels `&<cluster name>.*`; on a
+//! cluster also `+cluster|slots`, and the channels are `&{<cluster name>.*`.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{
-    Adapter, Counters, Inbox, Limits, Pattern, PublishError, Subscribing, Topic,
-    core::Core,
-    driver,
-    stamp::{STAMP, Stamper},
-};
+use crate::{Adapter, Counters, Inbox, Limits, PublishError, Subscribing, Topic, core::Core, driver};
 
+mod cluster;
 mod config;
 mod connection;
+mod layout;
+mod pair;
 mod sentinel;
 mod session;
 mod topology;
@@ -52,8 +57,8 @@ impl RedisAdapter {
     /// [`ConfigError`] names the key that cannot be used. A server that cannot be reached is no error.
     #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up by what it starts")]
     pub fn start(config: Config) -> Result<Self, ConfigError> {
-        let backend = session::Redis::new(&config, Stamper::new())?;
-        let core = Core::new(config.bounds(), STAMP);
+        let backend = session::Redis::new(&config)?;
+        let core = Core::new(config.bounds(), 0);
         core.set_max_payload(MAX_ARGUMENT);
         core.tasks.spawn(driver::run(backend, core.clone()));
         Ok(Self { core })
@@ -65,12 +70,12 @@ impl Adapter for RedisAdapter {
         self.core.publish(topic, message)
     }
 
-    fn subscribe(&self, pattern: Pattern) -> Subscribing {
-        self.core.subscribe(pattern)
+    fn subscribe(&self, topic: Topic) -> Subscribing {
+        self.core.subscribe(topic)
     }
 
-    fn unsubscribe(&self, pattern: &Pattern) {
-        self.core.wishes.remove(pattern);
+    fn unsubscribe(&self, topic: &Topic) {
+        self.core.wishes.remove(topic);
     }
 
     fn inbox(&self) -> Option<Inbox> {

@@ -1,18 +1,12 @@
 //! Asks sentinels which server is the master.
 
-use std::time::Duration;
-
 use fred::types::Value;
-use tokio::time;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, within},
     topology::{Access, Address},
 };
 use crate::{driver::Fault, turn::Turn};
-
-/// How long one sentinel is waited for, so that several silent ones leave time for the one that answers.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The sentinels of one master.
 #[derive(Debug)]
@@ -48,9 +42,7 @@ impl Sentinels {
                 answer => address(answer).ok_or_else(|| Fault::new("an answer that is no address")),
             }
         };
-        let answer = time::timeout(PATIENCE, asking).await;
-        let answer = answer.unwrap_or_else(|_| Err(Fault::new(format_args!("no answer within {PATIENCE:?}"))));
-        answer.map_err(|fault| Fault::new(format_args!("the sentinel at {sentinel}: {fault}")))
+        within(&format!("the sentinel at {sentinel}"), asking).await
     }
 }
 

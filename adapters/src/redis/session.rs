@@ -1,198 +1,190 @@
-//! One pair of connections to Redis.
+//! The connections to Redis that end together: a pair to one server, or to each server of a cluster that has something of this node.
 
 use std::sync::Arc;
 
-use fred::{
-    interfaces::{EventInterface, PubsubInterface},
-    types::{Message, Value},
+use futures_util::{
+    StreamExt,
+    future::{join_all, try_join_all},
+    stream::FuturesUnordered,
 };
-use futures_util::future::try_join;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::{Mutex, OnceCell, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Config,
-    connection::{Connection, fault},
+    cluster::Cluster,
+    layout::Layout,
+    pair::{Delivery, Pair},
     sentinel::Sentinels,
     topology::{Access, Address, Plan, Topology},
 };
 use crate::{
-    ConfigError, GapCause, Pattern, Topic,
+    ConfigError, Topic,
     core::Core,
     driver::{Backend, Fault, Session},
     outbound::Outgoing,
-    stamp::{Seen, Stamp, Stamper},
 };
 
-/// Makes pairs of connections.
+/// Makes sessions.
 #[derive(Debug)]
 pub(super) struct Redis {
-    master: Master,
+    origin: Origin,
     access: Access,
-    stamper: Arc<Mutex<Stamper>>,
 }
 
-/// Who is to be connected to.
+/// Who knows where messages go.
 #[derive(Debug)]
-enum Master {
-    At(Address),
-    KnownTo(Sentinels),
+enum Origin {
+    Alone(Address),
+    Sentinels(Sentinels),
+    Cluster(Cluster),
 }
 
-/// One pair of connections.
+/// One session.
 #[derive(Debug)]
-pub(super) struct Pair {
-    publisher: Connection,
-    listener: Connection,
-    heard: Mutex<broadcast::Receiver<Message>>,
-    /// Goes on counting from one session to the next.
-    stamper: Arc<Mutex<Stamper>>,
+pub(super) struct Pairs {
+    layout: Layout,
+    delivery: Delivery,
+    access: Access,
+    /// One place for each master of the layout, filled when it is needed.
+    pairs: Vec<OnceCell<Arc<Pair>>>,
+    /// Takes each pair that is opened to the receiver; holds one of each master, so it is never full.
+    opened: mpsc::Sender<Arc<Pair>>,
+    to_hear: Mutex<mpsc::Receiver<Arc<Pair>>>,
+    cut: CancellationToken,
 }
 
 impl Redis {
-    pub(super) fn new(config: &Config, stamper: Stamper) -> Result<Self, ConfigError> {
+    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
         let Plan {
             topology,
-            servers,
+            servers: access,
             sentinels,
         } = Plan::new(config)?;
-        let master = match topology {
-            Topology::Alone(address) => Master::At(address),
-            Topology::Sentinels(addresses, name) => Master::KnownTo(Sentinels::new(addresses, sentinels, name)),
+        let origin = match topology {
+            Topology::Alone(address) => Origin::Alone(address),
+            Topology::Sentinels(addresses, name) => Origin::Sentinels(Sentinels::new(addresses, sentinels, name)),
+            Topology::Cluster(addresses) => Origin::Cluster(Cluster::new(addresses, access.clone())),
         };
-        Ok(Self {
-            master,
-            access: servers,
-            stamper: Arc::new(Mutex::new(stamper)),
-        })
+        Ok(Self { origin, access })
     }
 }
 
 impl Backend for Redis {
-    type Session = Pair;
+    type Session = Pairs;
     const NAME: &'static str = "redis";
 
-    async fn connect(&mut self, _core: &Arc<Core>) -> Result<Pair, Fault> {
-        let address = match &self.master {
-            Master::At(address) => address.clone(),
-            Master::KnownTo(sentinels) => sentinels.master().await?,
+    async fn connect(&mut self, _core: &Arc<Core>) -> Result<Pairs, Fault> {
+        let (layout, delivery) = match &self.origin {
+            Origin::Alone(address) => (Layout::alone(address.clone()), Delivery::Plain),
+            Origin::Sentinels(sentinels) => (Layout::alone(sentinels.master().await?), Delivery::Plain),
+            Origin::Cluster(cluster) => (cluster.layout().await?, Delivery::Sharded),
         };
-        let open = || Connection::open(&self.access, &address);
-        let (publisher, listener) = try_join(open(), open()).await?;
-        if matches!(self.master, Master::KnownTo(_)) && !publisher.is_master().await? {
-            return Err(Fault::new(format_args!("{address} is no longer a master")));
+        let session = Pairs::new(layout, delivery, self.access.clone());
+        if delivery == Delivery::Plain {
+            let pair = session.pair(0).await?;
+            if matches!(self.origin, Origin::Sentinels(_)) && !pair.is_master().await? {
+                return Err(Fault::new("the server that the sentinels name is no longer a master"));
+            }
         }
-        // Before the first subscription, so nothing is missed.
-        let heard = Mutex::new(listener.client.message_rx());
-        Ok(Pair {
-            publisher,
-            listener,
-            heard,
-            stamper: self.stamper.clone(),
-        })
+        Ok(session)
     }
 }
 
-impl Session for Pair {
-    async fn receive(&self, core: &Core) -> Fault {
-        let mut heard = self.heard.lock().await;
-        let mut seen = Seen::default();
-        let ended = async {
-            tokio::select! {
-                fault = self.publisher.ended() => fault,
-                fault = self.listener.ended() => fault,
-            }
+impl Pairs {
+    fn new(layout: Layout, delivery: Delivery, access: Access) -> Self {
+        let (opened, to_hear) = mpsc::channel(layout.masters().len().max(1));
+        Self {
+            delivery,
+            access,
+            pairs: layout.masters().iter().map(|_| OnceCell::new()).collect(),
+            layout,
+            opened,
+            to_hear: Mutex::new(to_hear),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// The pair to one of the masters, opened if it was not.
+    async fn pair(&self, master: usize) -> Result<&Arc<Pair>, Fault> {
+        let known = self.pairs.get(master).zip(self.layout.masters().get(master));
+        let (place, address) = known.ok_or_else(|| Fault::new("no such server"))?;
+        let open = async {
+            let opening = Pair::open(&self.access, address, self.delivery);
+            let pair = tokio::select! {
+                biased;
+                () = self.cut.cancelled() => return Err(Fault::new("the connection has ended")),
+                pair = opening => pair.map_err(|fault| Fault::new(format_args!("the server at {address}: {fault}")))?,
+            };
+            let pair = Arc::new(pair);
+            self.opened
+                .try_send(pair.clone())
+                .map_err(|_| Fault::new("the connection has ended"))?;
+            Ok(pair)
         };
-        tokio::pin!(ended);
+        place.get_or_try_init(|| open).await
+    }
+
+    /// Takes `items` to the masters that have their topics, in their order.
+    fn by_master<T>(&self, items: Vec<T>, topic: impl Fn(&T) -> &Topic) -> Result<Vec<(usize, Vec<T>)>, Fault> {
+        let mut parts: Vec<_> = self.pairs.iter().map(|_| Vec::new()).collect();
+        for item in items {
+            let owner = self.layout.owner(topic(&item))?;
+            if let Some(part) = parts.get_mut(owner) {
+                part.push(item);
+            }
+        }
+        Ok(parts.into_iter().enumerate().filter(|(_, part)| !part.is_empty()).collect())
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Arc<Pair>> {
+        self.pairs.iter().filter_map(OnceCell::get)
+    }
+}
+
+impl Session for Pairs {
+    async fn receive(&self, core: &Core) -> Fault {
+        let mut to_hear = self.to_hear.lock().await;
+        let mut hearing = FuturesUnordered::new();
         loop {
             tokio::select! {
-                message = heard.recv() => match message {
-                    Ok(message) => deliver(message, &mut seen, core),
-                    Err(broadcast::error::RecvError::Lagged(_)) => core.inbox.gap(GapCause::Lagged),
-                    Err(broadcast::error::RecvError::Closed) => return Fault::new("the connection was closed"),
-                },
-                fault = &mut ended => return fault,
+                Some(pair) = to_hear.recv() => hearing.push(async move { pair.receive(core).await }),
+                Some(fault) = hearing.next() => return fault,
             }
         }
     }
 
-    async fn subscribe(&self, patterns: &[Pattern]) -> Result<(), Fault> {
-        let (channels, globs) = split(patterns);
-        if !channels.is_empty() {
-            self.listener.client.subscribe(channels).await.map_err(|error| fault(&error))?;
-        }
-        if !globs.is_empty() {
-            self.listener.client.psubscribe(globs).await.map_err(|error| fault(&error))?;
-        }
-        Ok(())
+    async fn subscribe(&self, topics: &[Topic]) -> Result<(), Fault> {
+        let parts = self.by_master(topics.to_vec(), |topic| topic)?;
+        let parts = parts
+            .into_iter()
+            .map(async |(master, topics)| self.pair(master).await?.subscribe(topics).await);
+        try_join_all(parts).await.map(drop)
     }
 
-    async fn unsubscribe(&self, patterns: &[Pattern]) -> Result<(), Fault> {
-        // Without arguments both commands would mean everything.
-        let (channels, globs) = split(patterns);
-        if !channels.is_empty() {
-            self.listener.client.unsubscribe(channels).await.map_err(|error| fault(&error))?;
-        }
-        if !globs.is_empty() {
-            self.listener.client.punsubscribe(globs).await.map_err(|error| fault(&error))?;
-        }
-        Ok(())
+    async fn unsubscribe(&self, topics: &[Topic]) -> Result<(), Fault> {
+        let parts = self.by_master(topics.to_vec(), |topic| topic)?;
+        let parts = parts
+            .into_iter()
+            .map(async |(master, topics)| self.pair(master).await?.unsubscribe(topics).await);
+        try_join_all(parts).await.map(drop)
     }
 
     async fn prove(&self) -> Result<(), Fault> {
-        try_join(self.listener.ping(), self.publisher.ping()).await.map(drop)
+        try_join_all(self.open().map(|pair| pair.prove())).await.map(drop)
     }
 
     async fn publish(&self, batch: Vec<Outgoing>) -> Result<u64, Fault> {
-        let size = batch.len();
-        let pipeline = self.publisher.client.pipeline();
-        let mut stamper = self.stamper.lock().await;
-        for Outgoing { topic, payload, .. } in batch {
-            let stamped = stamper.stamp(&payload);
-            // Only queues into the pipeline.
-            pipeline
-                .publish::<Value, _, _>(topic.as_str(), stamped)
-                .await
-                .map_err(|error| fault(&error))?;
-        }
-        let answers = pipeline.try_all::<Value>().await;
-        let refused = answers.iter().find_map(|answer| answer.as_ref().err());
-        if answers.len() != size {
-            // One answer for all: the connection is gone.
-            return Err(refused.map_or_else(|| Fault::new("a batch was answered in part"), fault));
-        }
-        if let Some(error) = refused {
-            tracing::warn!(%error, "Redis refused messages");
-        }
-        Ok(answers.iter().filter(|answer| answer.is_ok()).count() as u64)
+        let parts = self.by_master(batch, |message| &message.topic)?;
+        let parts = parts
+            .into_iter()
+            .map(async |(master, batch)| self.pair(master).await?.publish(batch).await);
+        // To the end, also of those that are slower than one that fails.
+        join_all(parts).await.into_iter().sum()
     }
 
     fn abort(&self) {
-        self.publisher.abort();
-        self.listener.abort();
+        self.cut.cancel();
+        self.open().for_each(|pair| pair.abort());
     }
-}
-
-fn deliver(message: Message, seen: &mut Seen, core: &Core) {
-    let Message { channel, value, .. } = message;
-    let stamped = value.into_bytes().and_then(Stamp::split);
-    let (Some((stamp, payload)), Ok(topic)) = (stamped, Topic::new(&channel)) else {
-        core.count_malformed();
-        return;
-    };
-    // Copies of one publish follow each other on the connection, so a publisher's messages are in order.
-    if seen.is_new(stamp) {
-        core.inbox.message(topic, payload);
-    }
-}
-
-/// Channels and glob patterns. No character of a topic means something in a glob.
-fn split(patterns: &[Pattern]) -> (Vec<String>, Vec<String>) {
-    let (mut channels, mut globs) = (Vec::new(), Vec::new());
-    for pattern in patterns {
-        match pattern {
-            Pattern::Exact(topic) => channels.push(topic.as_str().to_owned()),
-            Pattern::Prefix(topic) => globs.push(format!("{topic}.*")),
-        }
-    }
-    (channels, globs)
 }

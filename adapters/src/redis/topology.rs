@@ -15,8 +15,8 @@ use crate::{
 };
 
 const EXPECTED: &str = "redis://[user:password@]host[:port][/database] for one server, \
-    redis-sentinel://[user:password@]host[:port],host[:port]/master for the master that these sentinels know by that name; \
-    rediss or rediss-sentinel for TLS";
+    redis-sentinel://[user:password@]host[:port],host[:port]/master for the master that these sentinels know by that name, \
+    redis-cluster://[user:password@]host[:port],host[:port] for a cluster with these servers; rediss in place of redis for TLS";
 
 const ALONE: UrlForm = UrlForm {
     key: "url",
@@ -30,6 +30,12 @@ const SENTINEL: UrlForm = UrlForm {
     plain: "redis-sentinel",
     tls: "rediss-sentinel",
     port: 26379,
+    ..ALONE
+};
+
+const CLUSTER: UrlForm = UrlForm {
+    plain: "redis-cluster",
+    tls: "rediss-cluster",
     ..ALONE
 };
 
@@ -47,6 +53,8 @@ pub(super) enum Topology {
     Alone(Address),
     /// Whichever server the sentinels hold for the master.
     Sentinels(Vec<Address>, String),
+    /// The servers of a cluster, of which these are some.
+    Cluster(Vec<Address>),
 }
 
 /// What it takes to connect.
@@ -90,8 +98,8 @@ impl Plan {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
         let scheme = config.url.split("://").next().unwrap_or_default();
         let of = |form: UrlForm| scheme == form.plain || scheme == form.tls;
-        let form = if of(SENTINEL) { SENTINEL } else { ALONE };
-        let endpoints = Endpoint::parse_all(&config.url, form)?;
+        let form = [SENTINEL, CLUSTER].into_iter().find(|form| of(*form)).unwrap_or(ALONE);
+        let endpoints = endpoints(&config.url, form)?;
         let addresses = endpoints.iter().map(|Endpoint { host, port, .. }| Address {
             host: host.clone(),
             port: *port,
@@ -101,6 +109,11 @@ impl Plan {
         let first = endpoints.next().ok_or_else(|| mistake("no host"))?;
         let (topology, database) = if of(SENTINEL) {
             (Topology::Sentinels(addresses, master(&first.path)?), None)
+        } else if of(CLUSTER) {
+            if !first.path.is_empty() {
+                return Err(mistake("a path, which means nothing to a cluster"));
+            }
+            (Topology::Cluster(addresses), None)
         } else {
             (Topology::Alone(only(addresses)?), database(&first.path)?)
         };
@@ -141,6 +154,21 @@ impl Plan {
             sentinels: access(config.sentinel_username.clone(), config.sentinel_password.clone(), None),
         })
     }
+}
+
+/// Reads a URL that may name several hosts, `scheme://[user:password@]host[:port],host[:port][/path]`: one endpoint for each.
+fn endpoints(text: &str, form: UrlForm) -> Result<Vec<Endpoint>, ConfigError> {
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    if !hosts.contains(',') {
+        return Ok(vec![Endpoint::parse(text, form)?]);
+    }
+    let hosts = hosts.split(',');
+    hosts
+        .map(|host| Endpoint::parse(&format!("{scheme}://{login}{host}{path}"), form))
+        .collect()
 }
 
 fn mistake(problem: &str) -> ConfigError {
@@ -185,6 +213,30 @@ mod tests {
             topology("redis-sentinel://me:p@h1:1,h2/my-master"),
             Topology::Sentinels(vec![address("h1", 1), address("h2", 26379)], "my-master".into())
         );
+        assert_eq!(
+            topology("rediss-cluster://h1:1,h2"),
+            Topology::Cluster(vec![address("h1", 1), address("h2", 6379)])
+        );
+    }
+
+    #[test]
+    fn hosts_share_what_else_the_url_says() {
+        let all = endpoints("redis-cluster://me:p%2Cq@h1:1,h2,[::1]:3/x", CLUSTER).unwrap();
+        let places: Vec<_> = all.iter().map(|endpoint| (endpoint.host.as_str(), endpoint.port)).collect();
+        assert_eq!(places, [("h1", 1), ("h2", 6379), ("[::1]", 3)]);
+        assert!(
+            all.iter()
+                .all(|endpoint| endpoint.path == "x" && endpoint.password.as_deref() == Some("p,q"))
+        );
+        for text in [
+            "redis-cluster://h1,",
+            "redis-cluster://,h1",
+            "h1,h2",
+            "redis-cluster://me:secret@h1,h2:70000",
+        ] {
+            let error = endpoints(text, CLUSTER).expect_err(text);
+            assert!(!format!("{error}").contains("secret"), "{error}");
+        }
     }
 
     #[test]
@@ -196,6 +248,8 @@ mod tests {
             ("redis-sentinel://h1,h2", "url: a path that is no name of a master"),
             ("redis-sentinel://h1,h2/a/b", "url: a path that is no name of a master"),
             ("redis-sentinel://h1:x/m", "url: not a URL"),
+            ("redis-cluster://h1,h2/0", "url: a path, which means nothing"),
+            ("redis-cluster://", "url: no host"),
             ("redis-sentinel://h?master=m", "url: a query"),
         ] {
             let error = Plan::new(&Config::new(url)).unwrap_err().to_string();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fanfare_adapters::{Delivery, GapCause, PublishError};
 use tokio::time::sleep;
 
-use crate::world::{Bounds, Kind, World, eventually, exact, topic};
+use crate::world::{Bounds, Kind, World, eventually, topic};
 
 const KIB: usize = 1024;
 
@@ -19,7 +19,7 @@ pub async fn a_full_inbox_drops_and_marks_the_gap(kind: Kind) {
             ..Bounds::default()
         })
         .await;
-    receiver.subscribe(exact("a")).await;
+    receiver.subscribe(topic("a")).await;
     for number in 0..500_u32 {
         let mut payload = vec![0; KIB];
         payload[..4].copy_from_slice(&number.to_be_bytes());
@@ -78,7 +78,7 @@ pub async fn one_message_larger_than_queue_and_inbox_passes(kind: Kind) {
             inbox_bytes: 64 * KIB,
         })
         .await;
-    node.subscribe(exact("a")).await;
+    node.subscribe(topic("a")).await;
     for round in 0..3 {
         node.publish_patiently(&topic("a"), vec![round; 512 * KIB].into()).await;
         assert_eq!(node.message().await.1, vec![round; 512 * KIB]);
@@ -88,7 +88,7 @@ pub async fn one_message_larger_than_queue_and_inbox_passes(kind: Kind) {
 pub async fn what_is_too_large_for_the_backend_is_refused(kind: Kind) {
     let world = World::new(kind).await;
     let mut node = world.node().await;
-    node.subscribe(exact("a")).await;
+    node.subscribe(topic("a")).await;
     let limit = node.adapter.limits().max_message.expect("known once connected");
     assert_eq!(limit, KIB * KIB - 16);
     let refused = node.adapter.publish(&topic("a"), vec![0; limit + 1].into());

@@ -12,7 +12,7 @@ use std::{
 use fanfare_adapters::{Delivery, GapCause};
 use tokio::{runtime::Builder, time::sleep};
 
-use crate::world::{Kind, World, exact, topic, within};
+use crate::world::{Kind, World, topic, within};
 
 /// Long enough for a flood to outgrow the queues of a client library.
 const STANDSTILL: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ pub async fn what_the_client_library_drops_is_a_gap(kind: Kind) {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let heard = runtime.block_on(async {
             let mut receiver = world.node().await;
-            receiver.subscribe(exact("a")).await;
+            receiver.subscribe(topic("a")).await;
             within("the gap is heard", async {
                 // The one thread of this node stands still again and again while the flood comes in.
                 let (_never, nothing) = mpsc::channel::<()>();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fanfare_adapters::{Delivery, PublishError, SubscribeError};
 use tokio::runtime::Handle;
 
-use crate::world::{Bounds, Kind, Node, PATIENCE, World, eventually, exact, topic, within};
+use crate::world::{Bounds, Kind, Node, PATIENCE, World, eventually, topic, within};
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
@@ -15,7 +15,7 @@ fn tasks() -> usize {
 pub async fn close_sends_what_is_queued_and_ends_everything(kind: Kind) {
     let world = World::new(kind).await;
     let mut receiver = world.node().await;
-    receiver.subscribe(exact("a")).await;
+    receiver.subscribe(topic("a")).await;
     let before = tasks();
     let Node { adapter, mut inbox } = world.node().await;
     for number in 0..1000 {
@@ -27,7 +27,7 @@ pub async fn close_sends_what_is_queued_and_ends_everything(kind: Kind) {
     }
     assert_eq!(within("the inbox ends", inbox.next()).await, None);
     assert_eq!(adapter.publish(&topic("a"), Bytes::new()), Err(PublishError::Closed));
-    assert_eq!(adapter.subscribe(exact("b")).await, Err(SubscribeError::Withdrawn));
+    assert_eq!(adapter.subscribe(topic("b")).await, Err(SubscribeError::Withdrawn));
     assert!(!adapter.counters().connected);
     within("close is idempotent", adapter.close(Duration::ZERO)).await;
     eventually("its tasks end", tasks, |now| *now <= before).await;
@@ -50,7 +50,7 @@ pub async fn an_adapter_that_starts_before_its_backend_connects_later(kind: Kind
         world.kill().await;
         assert_eq!(node.next().await, Delivery::Disconnected);
     }
-    let confirmed = node.adapter.subscribe(exact("a"));
+    let confirmed = node.adapter.subscribe(topic("a"));
     eventually("it says what is wrong", || node.adapter.fault(), Option::is_some).await;
     assert!(!node.adapter.counters().connected);
     assert_eq!(node.inbox.try_next(), None);

@@ -10,7 +10,7 @@ use fanfare_adapters::{
 
 use crate::{
     server::Server,
-    world::{Kind, Node, eventually, exact},
+    world::{Kind, Node, eventually, topic},
 };
 
 const USER: &str = "default";
@@ -74,7 +74,7 @@ pub async fn the_right_password_opens_by_url_and_by_key(kind: Kind) {
     for adapter in [by_key(kind, &server, RIGHT), by_url(kind, &server, RIGHT)] {
         let mut node = Node::new(adapter);
         assert_eq!(node.next().await, Delivery::Connected);
-        node.subscribe(exact("a")).await;
+        node.subscribe(topic("a")).await;
         node.publish("a", "in");
         assert_eq!(node.message().await.1, "in");
     }

@@ -47,6 +47,7 @@ macro_rules! contract {
         over!(memory, Memory, [$($behaviour)*]);
         over!(redis, Redis, [$($behaviour)*]);
         over!(nats, Nats, [$($behaviour)*]);
+        over!(redis_cluster, RedisCluster, [$($behaviour)*]);
     };
 }
 
@@ -59,14 +60,13 @@ macro_rules! with_server {
 }
 
 contract! {
-    delivery::delivers_to_an_exact_pattern_and_to_a_prefix,
-    delivery::delivers_nothing_that_no_pattern_wants,
+    delivery::delivers_to_those_who_have_subscribed,
+    delivery::delivers_nothing_that_nobody_wants,
     delivery::a_node_hears_its_own_messages,
-    delivery::one_copy_arrives_when_several_patterns_match,
-    delivery::an_unsubscribed_pattern_is_silent,
-    delivery::a_pattern_can_be_wanted_again,
+    delivery::an_unsubscribed_topic_is_silent,
+    delivery::a_topic_can_be_wanted_again,
     delivery::any_bytes_arrive_unchanged,
-    order::what_one_publisher_sends_arrives_in_order_across_topics,
+    order::what_one_publisher_sends_arrives_in_order_across_the_topics_of_a_group,
     bounds::a_full_inbox_drops_and_marks_the_gap,
     bounds::one_message_larger_than_queue_and_inbox_passes,
     life::close_sends_what_is_queued_and_ends_everything,
@@ -109,9 +109,20 @@ with_server! {
     lag::what_the_client_library_drops_is_a_gap,
 }
 
+/// What every backend must do that is not divided.
+macro_rules! undivided {
+    ($($behaviour:tt)*) => {
+        over!(memory_undivided, Memory, [$($behaviour)*]);
+        over!(redis_undivided, Redis, [$($behaviour)*]);
+        over!(nats_undivided, Nats, [$($behaviour)*]);
+    };
+}
+
+undivided!(order::what_one_publisher_sends_arrives_in_order_across_topics);
+
 over!(nats_limits, Nats, [bounds::what_is_too_large_for_the_backend_is_refused]);
 
-/// What holds for one server holds for several.
+/// What holds for one server holds for several that take its place.
 macro_rules! with_fleet {
     ($($behaviour:tt)*) => {
         over!(sentinel, Sentinel, [$($behaviour)*]);
@@ -121,7 +132,7 @@ macro_rules! with_fleet {
 
 with_fleet! {
     delivery::a_node_hears_its_own_messages,
-    delivery::an_unsubscribed_pattern_is_silent,
+    delivery::an_unsubscribed_topic_is_silent,
     order::what_one_publisher_sends_arrives_in_order_across_topics,
     life::close_sends_what_is_queued_and_ends_everything,
     life::an_adapter_that_starts_before_its_backend_connects_later,
@@ -133,6 +144,18 @@ over!(
     [
         failover::a_killed_master_ends_in_a_session_with_its_successor,
         failover::a_name_that_no_sentinel_knows_is_said,
+    ]
+);
+over!(
+    redis_cluster_failover,
+    RedisCluster,
+    [
+        failover::a_killed_master_ends_in_a_session_with_its_replica,
+        failover::a_slot_that_moves_takes_its_topics_along,
+        failover::a_slot_that_moves_under_load_breaks_no_order,
+        failover::a_cluster_is_found_by_one_of_its_servers,
+        failover::what_is_no_cluster_is_said,
+        outage::every_outage_ends_however_many_there_are,
     ]
 );
 over!(

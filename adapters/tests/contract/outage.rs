@@ -13,7 +13,7 @@ use bytes::Bytes;
 use fanfare_adapters::{Adapter, Delivery, GapCause, PublishError};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::{Kind, Node, World, eventually, exact, prefix, topic};
+use crate::world::{Kind, Node, World, eventually, topic};
 
 /// Remote deliveries resume within this time of the port's answering.
 const RESUME: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ impl Load {
         let (stop, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counter) = (stop.clone(), taken.clone());
         let task = tokio::spawn(async move {
-            let topics = ["one", "two.x", "three"].map(topic);
+            let topics = ["g:one", "g:two", "g:three"].map(topic);
             let mut slowest = Duration::ZERO;
             while !stopped.load(Ordering::Relaxed) {
                 let number = counter.load(Ordering::Relaxed);
@@ -74,8 +74,8 @@ async fn number(node: &mut Node, signals: &mut Vec<Delivery>) -> u64 {
 pub async fn a_backend_that_dies_under_load_and_comes_back(kind: Kind) {
     let mut world = World::new(kind).await;
     let (sender, mut receiver) = (world.node().await, world.node().await);
-    for pattern in [exact("one"), prefix("two"), exact("three")] {
-        receiver.subscribe(pattern).await;
+    for name in ["g:one", "g:two", "g:three"] {
+        receiver.subscribe(topic(name)).await;
     }
     let load = Load::start(sender.adapter.clone());
     let mut signals = Vec::new();
@@ -154,7 +154,7 @@ pub async fn a_backend_that_dies_under_load_and_comes_back(kind: Kind) {
 pub async fn a_frozen_backend_is_noticed(kind: Kind) {
     let world = World::new(kind).await;
     let mut node = world.node().await;
-    node.subscribe(exact("a")).await;
+    node.subscribe(topic("a")).await;
     world.server().freeze().await;
     let frozen = Instant::now();
     assert_eq!(node.next().await, Delivery::Disconnected);
@@ -170,13 +170,13 @@ pub async fn a_frozen_backend_is_noticed(kind: Kind) {
 pub async fn every_outage_ends_however_many_there_are(kind: Kind) {
     let mut world = World::new(kind).await;
     let mut node = world.node().await;
-    node.subscribe(exact("a")).await;
+    node.subscribe(topic("g:a")).await;
     for round in 0..4 {
         world.kill().await;
         assert_eq!(node.next().await, Delivery::Disconnected);
         // A wish of the outage is carried out when it ends.
-        let during = format!("during.r{round}");
-        let confirmed = node.adapter.subscribe(exact(&during));
+        let during = format!("g:during.r{round}");
+        let confirmed = node.adapter.subscribe(topic(&during));
         world.revive().await;
         let back = timeout(RESUME, async {
             assert_eq!(node.next().await, Delivery::Gap(GapCause::Reconnected));
@@ -184,7 +184,7 @@ pub async fn every_outage_ends_however_many_there_are(kind: Kind) {
         });
         assert!(back.await.is_ok(), "not back within {RESUME:?} in round {round}");
         confirmed.await.expect("confirmed with the rest");
-        node.publish("a", "old");
+        node.publish("g:a", "old");
         node.publish(&during, "new");
         assert_eq!((node.message().await.1, node.message().await.1), ("old".into(), "new".into()));
     }

@@ -10,7 +10,7 @@ use fanfare_adapters::{
 
 use crate::{
     server::Server,
-    world::{Kind, Node, eventually, exact},
+    world::{Kind, Node, eventually, topic},
 };
 
 fn adapter(kind: Kind, server: &Server, tls_ca: Option<PathBuf>) -> Arc<dyn Adapter> {
@@ -40,7 +40,7 @@ pub async fn a_server_is_trusted_by_its_authority_alone(kind: Kind) {
 
     let mut node = Node::new(adapter(kind, &server, Some(authority)));
     assert_eq!(node.next().await, Delivery::Connected);
-    node.subscribe(exact("a")).await;
+    node.subscribe(topic("a")).await;
     node.publish("a", "sealed");
     assert_eq!(node.message().await.1, "sealed");
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use fanfare_adapters::{
-    Adapter, Delivery, Inbox, Log, Pattern, PublishError, Records, Topic,
+    Adapter, Delivery, Inbox, Log, PublishError, Records, Topic,
     memory::{self, MemoryBus, MemoryStore, StoreConfig},
     nats::{self, NatsAdapter},
     redis::{self, RedisAdapter},
@@ -28,6 +28,8 @@ pub enum Kind {
     Nats,
     /// A master of Redis that sentinels watch.
     Sentinel,
+    /// A cluster of Redis: three masters.
+    RedisCluster,
     /// A cluster of NATS.
     NatsCluster,
 }
@@ -78,7 +80,7 @@ impl World {
         match kind {
             Kind::Memory => Self::Memory(MemoryBus::with_store(STORE), Mutex::default()),
             Kind::Redis | Kind::Nats => Self::Server(kind, Box::new(Server::new(kind, None))),
-            Kind::Sentinel | Kind::NatsCluster => Self::Fleet(Fleet::new(kind)),
+            Kind::Sentinel | Kind::RedisCluster | Kind::NatsCluster => Self::Fleet(Fleet::new(kind)),
         }
     }
 
@@ -216,8 +218,8 @@ impl Node {
         })
     }
 
-    pub async fn subscribe(&self, pattern: Pattern) {
-        within("a subscription is confirmed", self.adapter.subscribe(pattern))
+    pub async fn subscribe(&self, topic: Topic) {
+        within("a subscription is confirmed", self.adapter.subscribe(topic))
             .await
             .expect("confirmed");
     }
@@ -254,14 +256,6 @@ impl Node {
 
 pub fn topic(name: &str) -> Topic {
     Topic::new(name).expect("a valid topic")
-}
-
-pub fn exact(name: &str) -> Pattern {
-    Pattern::Exact(topic(name))
-}
-
-pub fn prefix(name: &str) -> Pattern {
-    Pattern::Prefix(topic(name))
 }
 
 /// What must happen, happens.

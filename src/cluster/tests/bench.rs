@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use fanfare_adapters::{
-    Adapter, Counters as AdapterCounters, Inbox, Limits, Pattern, PublishError, Subscribing, Topic,
+    Adapter, Counters as AdapterCounters, Inbox, Limits, PublishError, Subscribing, Topic,
     memory::{self, MemoryAdapter, MemoryBus},
 };
 
@@ -188,12 +188,12 @@ impl Adapter for Faulty {
         }
     }
 
-    fn subscribe(&self, pattern: Pattern) -> Subscribing {
-        self.inner.subscribe(pattern)
+    fn subscribe(&self, topic: Topic) -> Subscribing {
+        self.inner.subscribe(topic)
     }
 
-    fn unsubscribe(&self, pattern: &Pattern) {
-        self.inner.unsubscribe(pattern);
+    fn unsubscribe(&self, topic: &Topic) {
+        self.inner.unsubscribe(topic);
     }
 
     fn inbox(&self) -> Option<Inbox> {

@@ -1,7 +1,7 @@
 //! Commands cross from node to node, to whom they are meant for and once.
 
 use bytes::Bytes;
-use fanfare_adapters::{Pattern, Topic, memory::MemoryBus};
+use fanfare_adapters::{Topic, memory::MemoryBus};
 use serde_bytes::ByteBuf;
 
 use super::bench::{Fate, Node, settle};
@@ -196,7 +196,7 @@ async fn an_envelope_of_another_cluster_on_our_topic_is_ignored() {
     // Whatever the stray node says comes out on our topic.
     let bridge = bus.adapter(fanfare_adapters::memory::Config::default());
     let topic = |name: &str| Topic::new(&format!("{name}.v1.control")).unwrap();
-    drop(fanfare_adapters::Adapter::subscribe(&bridge, Pattern::Exact(topic("stray"))));
+    drop(fanfare_adapters::Adapter::subscribe(&bridge, topic("stray")));
     let mut inbox = fanfare_adapters::Adapter::inbox(&bridge).unwrap();
     super::bench::heartbeats(2).await;
     while let Some(delivery) = inbox.try_next() {

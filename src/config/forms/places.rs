@@ -67,14 +67,13 @@ impl Form for Networks {
 pub(in crate::config) struct RedisUrl(pub(in crate::config) String);
 
 impl Form for RedisUrl {
-    const EXPECTED: &'static str = "a URL such as \"redis://127.0.0.1:6379\" or \"redis-sentinel://host:26379,host:26379/master\", or \
-                                    \"rediss…\" for TLS";
+    const EXPECTED: &'static str = "a URL such as \"redis://127.0.0.1:6379\", \"redis-sentinel://host:26379,host:26379/master\" or \
+                                    \"redis-cluster://host:6379,host:6379\"; \"rediss…\" for TLS";
     fn read(found: Found<'_>) -> Option<Self> {
         let text = found.text()?;
         // What else is wrong with several hosts the adapter says.
-        let several = ["redis-sentinel://", "rediss-sentinel://"]
-            .iter()
-            .any(|scheme| text.starts_with(scheme));
+        let several = ["redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
+        let several = text.split_once("://").is_some_and(|(scheme, _)| several.contains(&scheme));
         (several || backend(text, &["redis", "rediss"])).then(|| Self(text.to_owned()))
     }
     fn show(found: Found<'_>) -> String {
