@@ -1,9 +1,12 @@
 //! The names of a cluster's topics.
 //!
-//! `<cluster name>.v1.control` carries heartbeats and goodbyes, `<cluster name>.v1.ns.<token>` the commands for a whole namespace,
-//! `<cluster name>.v1.ns.<token>.r<number>` those for some of its rooms, `<cluster name>.v1.ns.<token>.n<tag>` those for sockets of one node,
-//! `<cluster name>.v1.requests` what is asked of all nodes, and `<cluster name>.v1.node.<tag>` what one node is replied. The name
+//! `<cluster name>.v1:control` carries heartbeats and goodbyes, `<cluster name>.v1:ns.<token>` the commands for a whole namespace,
+//! `<cluster name>.v1:ns.<token>.r<number>` those for some of its rooms, `<cluster name>.v1:ns.<token>.n<tag>` those for sockets of one node,
+//! `<cluster name>.v1:requests` what is asked of all nodes, and `<cluster name>.v1:node.<tag>` what one node is replied. The name
 //! stands first in each topic, so that clusters which share a backend never hear each other.
+//!
+//! All these are one group: a heartbeat says which numbers were used before it, and a request may ask whether a command before it was
+//! carried out, so neither may overtake a command, on no backend.
 
 use std::fmt::{self, Write as _};
 
@@ -83,40 +86,46 @@ impl Topics {
 
     /// Where heartbeats and goodbyes are published.
     pub(super) fn control(&self) -> Topic {
-        self.topic("control")
+        self.grouped("control")
     }
 
     /// Where requests to all nodes are published.
     pub(super) fn requests(&self) -> Topic {
-        self.topic("requests")
+        self.grouped("requests")
     }
 
     /// Where replies to the node with this tag are published.
     pub(super) fn node(&self, tag: NodeTag) -> Topic {
-        self.topic(&format!("node.{tag}"))
+        self.grouped(&format!("node.{tag}"))
     }
 
     /// Where the commands of the namespace with this token are published.
     pub(super) fn namespace(&self, token: &str) -> Topic {
-        self.topic(&format!("ns.{token}"))
+        self.grouped(&format!("ns.{token}"))
     }
 
     /// Where commands for a part of the namespace with this token are published.
     pub(super) fn part(&self, token: &str, part: Part) -> Topic {
-        self.topic(&format!("ns.{token}.{part}"))
+        self.grouped(&format!("ns.{token}.{part}"))
     }
 
     /// The log of the namespace with this token.
     pub(super) fn log(&self, token: &str) -> Topic {
-        self.topic(&format!("log.{token}"))
+        self.apart(&format!("log.{token}"))
     }
 
     /// The record of the session with this pid, characters of base64url.
     pub(super) fn session(&self, pid: &str) -> Topic {
-        self.topic(&format!("session.{pid}"))
+        self.apart(&format!("session.{pid}"))
     }
 
-    fn topic(&self, rest: &str) -> Topic {
+    /// What has an order with everything else.
+    fn grouped(&self, rest: &str) -> Topic {
+        Topic::grouped(&format!("{}.v1", self.name), rest).expect("a checked name and a token make a topic")
+    }
+
+    /// What stands by itself.
+    fn apart(&self, rest: &str) -> Topic {
         Topic::new(&format!("{}.v1.{rest}", self.name)).expect("a checked name and a token make a topic")
     }
 }
@@ -162,11 +171,11 @@ mod tests {
     #[test]
     fn topics_are_readable_where_they_can_be() {
         let topics = Topics::new("fanfare").unwrap();
-        assert_eq!(topics.control().as_str(), "fanfare.v1.control");
-        assert_eq!(topics.namespace(&token("/")).as_str(), "fanfare.v1.ns._2f");
-        assert_eq!(topics.namespace(&token("/chat")).as_str(), "fanfare.v1.ns._2fchat");
-        assert_eq!(topics.part("_2f", Part::Rooms(12)).as_str(), "fanfare.v1.ns._2f.r12");
-        assert_eq!(topics.part("_2f", Part::Node(NodeTag([0; 3]))).as_str(), "fanfare.v1.ns._2f.nAAAA");
+        assert_eq!(topics.control().as_str(), "fanfare.v1:control");
+        assert_eq!(topics.namespace(&token("/")).as_str(), "fanfare.v1:ns._2f");
+        assert_eq!(topics.namespace(&token("/chat")).as_str(), "fanfare.v1:ns._2fchat");
+        assert_eq!(topics.part("_2f", Part::Rooms(12)).as_str(), "fanfare.v1:ns._2f.r12");
+        assert_eq!(topics.part("_2f", Part::Node(NodeTag([0; 3]))).as_str(), "fanfare.v1:ns._2f.nAAAA");
         assert_eq!(token("/a_b.c"), "_2fa_5fb_2ec");
         assert_eq!(token(""), "_");
     }

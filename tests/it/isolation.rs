@@ -17,6 +17,14 @@ async fn clusters_that_share_a_redis_server_do_not_hear_each_other() {
     keeps_apart(|| Arc::new(RedisAdapter::start(redis::Config::new(server.url("redis"))).unwrap())).await;
 }
 
+/// Each of them through one of several servers.
+#[tokio::test]
+async fn clusters_that_share_a_redis_cluster_do_not_hear_each_other() {
+    let servers = Backend::redis_cluster().await;
+    let url = servers[0].url("redis-cluster");
+    keeps_apart(|| Arc::new(RedisAdapter::start(redis::Config::new(url.clone())).unwrap())).await;
+}
+
 #[tokio::test]
 async fn clusters_that_share_a_nats_server_do_not_hear_each_other() {
     let server = Backend::nats().await;

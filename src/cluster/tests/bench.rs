@@ -154,7 +154,7 @@ impl Faulty {
     /// Decides on what is published from now on to namespaces; heartbeats are sent.
     pub(super) fn commands(&self, mut fates: impl FnMut() -> Fate + Send + 'static) {
         self.all(move |topic| {
-            if topic.as_str().ends_with(".control") {
+            if topic.as_str().ends_with(":control") {
                 Fate::Sent
             } else {
                 fates()

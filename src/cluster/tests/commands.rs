@@ -195,7 +195,7 @@ async fn an_envelope_of_another_cluster_on_our_topic_is_ignored() {
     .await;
     // Whatever the stray node says comes out on our topic.
     let bridge = bus.adapter(fanfare_adapters::memory::Config::default());
-    let topic = |name: &str| Topic::new(&format!("{name}.v1.control")).unwrap();
+    let topic = |name: &str| Topic::new(&format!("{name}.v1:control")).unwrap();
     drop(fanfare_adapters::Adapter::subscribe(&bridge, topic("stray")));
     let mut inbox = fanfare_adapters::Adapter::inbox(&bridge).unwrap();
     super::bench::heartbeats(2).await;

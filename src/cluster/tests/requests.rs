@@ -196,8 +196,8 @@ async fn a_reply_that_is_lost_is_counted_and_named() {
     let _clients = clients(&nodes).await;
     let mut replies = 0;
     nodes[1].adapter.all(move |topic| {
-        replies += u32::from(topic.as_str().contains(".node."));
-        if replies == 2 && topic.as_str().contains(".node.") {
+        replies += u32::from(topic.as_str().contains(":node."));
+        if replies == 2 && topic.as_str().contains(":node.") {
             Fate::Lost
         } else {
             Fate::Sent
@@ -237,12 +237,12 @@ async fn many_sockets_come_in_many_replies() {
     assert_eq!(ids.len(), 400);
     let twice = Fate::SentTwice;
     let mut twice = Some(twice);
-    nodes[2].adapter.all(move |topic| match topic.as_str().contains(".node.") {
+    nodes[2].adapter.all(move |topic| match topic.as_str().contains(":node.") {
         true => twice.take().unwrap_or(Fate::Sent),
         false => Fate::Sent,
     });
     assert_eq!(nodes[0].io.fetch_sockets().await.unwrap().len(), 400, "a copy counts once");
-    nodes[2].adapter.all(|topic| match topic.as_str().contains(".node.") {
+    nodes[2].adapter.all(|topic| match topic.as_str().contains(":node.") {
         true => Fate::Refused(fanfare_adapters::PublishError::TooLarge { size: 2, limit: 1 }),
         false => Fate::Sent,
     });

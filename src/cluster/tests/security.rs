@@ -100,7 +100,7 @@ async fn what_was_recorded_and_is_played_again_is_dropped() {
     let (one, two) = (Node::start(&bus, with(&["s"])).await, Node::start(&bus, with(&["s"])).await);
     let client = two.client("/").await;
     let recorder = bus.adapter(memory::Config::default());
-    let (control, root) = (Topic::new("fanfare.v1.control").unwrap(), Topic::new("fanfare.v1.ns._2f").unwrap());
+    let (control, root) = (Topic::new("fanfare.v1:control").unwrap(), Topic::new("fanfare.v1:ns._2f").unwrap());
     for topic in [&control, &root] {
         drop(recorder.subscribe(topic.clone()));
     }
@@ -142,7 +142,7 @@ async fn garbage_on_the_topics_is_counted_and_changes_nothing() {
         b"\x02anything",
         b"{\"json\":true}",
     ];
-    for topic in ["fanfare.v1.control", "fanfare.v1.ns._2f"] {
+    for topic in ["fanfare.v1:control", "fanfare.v1:ns._2f"] {
         for bytes in garbage {
             stranger.publish(&Topic::new(topic).unwrap(), Bytes::from_static(bytes)).unwrap();
         }

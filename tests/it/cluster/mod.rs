@@ -1,4 +1,4 @@
-//! Three nodes behave as one server, whatever joins them: the same stories over memory, Redis and NATS.
+//! Three nodes behave as one server, whatever joins them: the same stories over memory, Redis, a Redis Cluster and NATS.
 
 mod churn;
 mod operations;
@@ -24,6 +24,7 @@ enum Bus {
     Memory(MemoryBus),
     /// At this port, which is the server's, or that of something in front of it.
     Redis(u16, Backend),
+    RedisCluster([Backend; 3]),
     Nats(u16, Backend),
 }
 
@@ -37,6 +38,10 @@ impl Bus {
         Self::Redis(server.port(), server)
     }
 
+    async fn redis_cluster() -> Self {
+        Self::RedisCluster(Backend::redis_cluster().await)
+    }
+
     async fn nats() -> Self {
         let server = Backend::nats().await;
         Self::Nats(server.port(), server)
@@ -46,6 +51,10 @@ impl Bus {
         match self {
             Self::Memory(bus) => Arc::new(bus.adapter(memory::Config::default())),
             Self::Redis(port, _) => Arc::new(RedisAdapter::start(redis::Config::new(format!("redis://127.0.0.1:{port}"))).unwrap()),
+            Self::RedisCluster(servers) => {
+                let config = redis::Config::new(servers[0].url("redis-cluster"));
+                Arc::new(RedisAdapter::start(config).unwrap())
+            }
             Self::Nats(port, _) => Arc::new(NatsAdapter::start(nats::Config::new(format!("nats://127.0.0.1:{port}"))).unwrap()),
         }
     }
@@ -130,6 +139,11 @@ macro_rules! over_every_bus {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn over_redis() {
                 super::$story(Bus::redis().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_a_redis_cluster() {
+                super::$story(Bus::redis_cluster().await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

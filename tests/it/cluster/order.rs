@@ -133,7 +133,7 @@ async fn late(bus: Bus) -> Bus {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = match &bus {
-        Bus::Memory(_) => unreachable!("it has no connections"),
+        Bus::Memory(_) | Bus::RedisCluster(_) => unreachable!("it has not one address"),
         Bus::Redis(port, _) | Bus::Nats(port, _) => *port,
     };
     tokio::spawn(async move {
@@ -147,7 +147,7 @@ async fn late(bus: Bus) -> Bus {
         }
     });
     match bus {
-        Bus::Memory(bus) => Bus::Memory(bus),
+        Bus::Memory(_) | Bus::RedisCluster(_) => bus,
         Bus::Redis(_, server) => Bus::Redis(port, server),
         Bus::Nats(_, server) => Bus::Nats(port, server),
     }
