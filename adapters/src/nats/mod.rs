@@ -8,6 +8,8 @@
 //! pings need three rounds to notice a silent server.
 //!
 //! A session is made with any server of the list, and with any that these have announced; when it ends, the next one is tried at once.
+//! A subscription is confirmed by the server at hand. Those of the same cluster learn of it a moment later, but before anything that this
+//! node publishes after the confirmation: who hears of it from the node itself finds it everywhere.
 //!
 //! A user with permissions needs to publish and subscribe `<cluster name>.>` and `_INBOX.>`, where those private subjects are.
 

@@ -15,7 +15,8 @@
 //! it still holds, without a word. Here a session has its own map of the slots, a pair of connections to each master that has something
 //! of this node, and ends as a whole when one of them ends, or is told that a slot is elsewhere. A server that gives a slot away drops
 //! the subscriptions to it; fred hides its notice, so the server is asked every second how many there are. While a slot has no master
-//! the whole adapter is away.
+//! the whole adapter is away. Servers are reached at the addresses that the cluster announces (`cluster-announce-hostname`,
+//! `cluster-preferred-endpoint-type`), which their certificates must name.
 //!
 //! Redis closes the connection of a subscriber for which more waits than `client-output-buffer-limit pubsub` allows (32 MiB, or 8 MiB
 //! for a minute, by default): what waited is a hole, and the adapter connects anew. With messages of megabytes, raise it. Redis'
