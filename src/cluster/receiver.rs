@@ -25,7 +25,7 @@ use super::{
     sequences::{Seen, Sequences, TopicId},
     wire::{self, Envelope, Flags, Goodbye, Heartbeat, Kind, WireError, unpack},
 };
-use crate::hub::{Command, Hub, Scope};
+use crate::hub::{Command, Hub, NodeLeft, Scope};
 
 /// Deliveries that are worked off before other tasks get their turn.
 const BATCH: usize = 64;
@@ -434,8 +434,15 @@ impl Receiver {
         }
         let members: Vec<Member> = self.membership.members().cloned().collect();
         self.link.agree(&members);
+        let before = self.standing.borrow().members.clone();
         self.standing.send_modify(|standing| standing.members = members);
         for event in events {
+            if let Event::Left(gone) | Event::Removed(gone) = event
+                && let Some(member) = before.iter().find(|member| member.origin == gone)
+            {
+                let left = NodeLeft::new(Arc::clone(&member.node), gone.tag, matches!(event, Event::Left(_)));
+                self.hub.node_left(&left);
+            }
             if let Event::Suspected(gone) | Event::Left(gone) | Event::Removed(gone) | Event::Restarted { gone, .. } = event {
                 self.link.give_up(gone);
             }

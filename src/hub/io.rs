@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    BroadcastOperator, Dispatch, Hub, Namespace, ParentNamespace, Target, handlers::States, operators::operators, parents::matches,
+    BroadcastOperator, Dispatch, Hub, Namespace, NodeLeft, ParentNamespace, Target, handlers::States, operators::operators,
+    parents::matches,
 };
 
 /// The server: its namespaces, and the sockets of all nodes. Cheap to clone.
@@ -104,6 +105,21 @@ impl Io {
         let io = self.clone();
         self.hub
             .herald(Arc::new(move |core| herald(&Namespace::new(Arc::clone(core), io.clone()))));
+        self
+    }
+
+    /// Tells a function of each other node that leaves the cluster from now on, in good order or not; which sockets went with it,
+    /// [`NodeLeft::had`] says. It is called in the task that hears the other nodes, and holds that up.
+    ///
+    /// ```no_run
+    /// # use std::sync::Mutex;
+    /// # use fanfare::hub::{Io, Room};
+    /// # fn watch(io: &Io, present: std::sync::Arc<Mutex<Vec<Room>>>) {
+    /// io.on_node_left(move |left| present.lock().unwrap().retain(|socket| !left.had(socket)));
+    /// # }
+    /// ```
+    pub fn on_node_left(&self, mourner: impl Fn(&NodeLeft) + Send + Sync + 'static) -> &Self {
+        self.hub.mourn(Arc::new(mourner));
         self
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Command, Config, Counters, DisconnectReason, Dispatch, NotDispatched, Observer, Query, Replies, Room, Scope, Target,
+    Command, Config, Counters, DisconnectReason, Dispatch, NodeLeft, NotDispatched, Observer, Query, Replies, Room, Scope, Target,
     client::Client,
     directory::{Adopted, Directory},
     handlers::{States, Table},
@@ -33,7 +33,11 @@ pub struct Hub {
     telling: Mutex<()>,
     /// The application's functions that are told of new namespaces.
     heralds: RwLock<Vec<Arc<Herald>>>,
+    /// Those that are told of nodes that leave.
+    mourners: RwLock<Vec<Arc<Mourner>>>,
 }
+
+pub(super) type Mourner = dyn Fn(&NodeLeft) + Send + Sync;
 
 pub(super) type Herald = dyn Fn(&Arc<namespace::Core>) + Send + Sync;
 
@@ -48,6 +52,7 @@ impl Hub {
             directory: RwLock::new(Some(Directory::default())),
             telling: Mutex::default(),
             heralds: RwLock::default(),
+            mourners: RwLock::default(),
         });
         drop(hub.namespace("/"));
         hub
@@ -191,7 +196,8 @@ impl Hub {
             drop(parent.core.change_handlers(std::mem::take));
         }
         let heralds = std::mem::take(&mut *self.heralds.write().unwrap_or_else(PoisonError::into_inner));
-        drop((directory, heralds));
+        let mourners = std::mem::take(&mut *self.mourners.write().unwrap_or_else(PoisonError::into_inner));
+        drop((directory, heralds, mourners));
         self.shared.states.clear();
     }
 
@@ -293,6 +299,22 @@ impl Hub {
     /// Tells a function of namespaces that come to be from now on.
     pub(super) fn herald(&self, herald: Arc<Herald>) {
         self.heralds.write().unwrap_or_else(PoisonError::into_inner).push(herald);
+    }
+
+    /// Tells a function of nodes that leave from now on.
+    pub(super) fn mourn(&self, mourner: Arc<Mourner>) {
+        self.mourners.write().unwrap_or_else(PoisonError::into_inner).push(mourner);
+    }
+
+    /// Another node is gone: tells the application, in the caller's thread.
+    pub fn node_left(&self, left: &NodeLeft) {
+        let mourners = self.mourners.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for mourner in mourners {
+            if catch_unwind(AssertUnwindSafe(|| mourner(left))).is_err() {
+                self.shared.counters.handler_panics.increment();
+                tracing::error!(node = &**left.node(), "a function that is told of nodes that leave panicked");
+            }
+        }
     }
 
     /// Tells of a namespace that is live from now on, with no lock held.

@@ -53,6 +53,7 @@ mod command;
 mod config;
 mod connect;
 mod counters;
+mod departure;
 mod directory;
 mod dispatch;
 mod error;
@@ -86,6 +87,7 @@ pub use acks::{AckRequest, Answers, BroadcastAckRequest};
 pub use command::{Command, EmitFlags, Room, Scope, Target};
 pub use config::Config;
 pub use counters::Counters;
+pub use departure::NodeLeft;
 pub use dispatch::{Dispatch, Observer};
 pub use error::{
     AckError, BroadcastAckError, ConnectError, EmitError, EventError, FetchError, JoinError, NotDispatched, Partial, RegisterError,

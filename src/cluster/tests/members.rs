@@ -213,3 +213,33 @@ async fn namespaces_of_clients_come_and_go_and_are_heard_while_they_exist() {
     assert!(one.count("renewals") > 0);
     assert!(one.cluster.link.idle() <= 17, "{}", one.cluster.link.idle());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_application_is_told_of_a_node_that_leaves_and_which_sockets_went_with_it() {
+    let bus = MemoryBus::new();
+    let (one, two, three) = (
+        Node::start(&bus, named("one")).await,
+        Node::start(&bus, named("two")).await,
+        Node::start(&bus, named("three")).await,
+    );
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    one.io.on_node_left(|_| panic!("on purpose"));
+    one.io.on_node_left(move |left| telling.lock().unwrap().push(left.clone()));
+    let _clients = (one.client("/").await, two.client("/").await, three.client("/").await);
+    let sockets = one.io.all_sockets().await.unwrap();
+
+    two.cluster.close(Duration::ZERO).await;
+    three.adapter.all(|_| Fate::Lost);
+    heartbeats(12).await;
+    let told = told.lock().unwrap().clone();
+    let [first, second] = &*told else { panic!("{told:?}") };
+    assert_eq!((&**first.node(), first.said_goodbye()), ("two", true));
+    assert_eq!((&**second.node(), second.said_goodbye()), ("three", false));
+    for left in [first, second] {
+        assert_eq!(sockets.iter().filter(|socket| left.had(socket)).count(), 1);
+    }
+    let here = one.io.all_sockets().await.unwrap();
+    assert!(here.iter().all(|socket| !first.had(socket) && !second.had(socket)));
+    assert_eq!(one.hub.counters().handler_panics.get(), 2);
+}
