@@ -56,7 +56,6 @@ pub(super) struct Channels {
     by_namespace: HashMap<Arc<str>, TopicId>,
     by_part: HashMap<(TopicId, Part), TopicId>,
     by_topic: HashMap<Topic, TopicId>,
-    by_token: HashMap<String, TopicId>,
 }
 
 impl Channel {
@@ -164,7 +163,6 @@ impl Channels {
             used: Mutex::default(),
         });
         self.by_topic.insert(channel.topic.clone(), id);
-        self.by_token.insert(channel.token.clone(), id);
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
             *slot = Some(channel.clone());
         }
@@ -178,17 +176,23 @@ impl Channels {
     }
 
     /// What a list of last numbers says of the channels that are subscribed. A complete list says of a topic that it does not name that
-    /// nothing was published there.
+    /// nothing was published there; another, which is in order, says so of those between its first and its last.
     pub(super) fn reported(&self, used: &[(&str, u64)], complete: bool) -> Vec<(Arc<Channel>, u64)> {
-        let mut by_id = vec![complete.then_some(0); self.slots.len()];
-        for (token, used) in used {
-            if let Some(slot) = self.by_token.get(*token).and_then(|id| by_id.get_mut(id.0 as usize)) {
-                *slot = Some(*used);
-            }
-        }
+        let named: HashMap<&str, u64> = used.iter().copied().collect();
+        let ends = used.first().zip(used.last());
+        let spoken_of = |token: &str| complete || ends.is_some_and(|((first, _), (last, _))| (*first..=*last).contains(&token));
         let subscribed = self.iter().filter(|channel| channel.is_subscribed());
-        let reported = subscribed.filter_map(|channel| Some((Arc::clone(channel), (*by_id.get(channel.id.0 as usize)?)?)));
+        let reported = subscribed.filter_map(|channel| {
+            let used = named.get(&*channel.token).copied();
+            let used = used.or_else(|| spoken_of(&channel.token).then_some(0))?;
+            Some((Arc::clone(channel), used))
+        });
         reported.collect()
+    }
+
+    /// How many channels there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 
     /// How many namespaces are not subscribed, but still known.
@@ -217,9 +221,10 @@ impl Channels {
                 idle
             });
             if let Some(channel) = idle {
-                self.by_namespace.remove(&channel.namespace);
+                if channel.id == channel.whole {
+                    self.by_namespace.remove(&channel.namespace);
+                }
                 self.by_topic.remove(&channel.topic);
-                self.by_token.remove(&channel.token);
                 forgotten.push(channel.id);
             }
         }

@@ -13,7 +13,7 @@ use super::topics::Part;
 
 /// How long a part is heard after its last socket has left, and so long more as parts are gathered, to be given up together.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
-const GATHER: Duration = Duration::from_millis(250);
+const SWEEP: Duration = Duration::from_millis(250);
 
 type Place = (Arc<str>, Part);
 
@@ -62,7 +62,10 @@ impl Interest {
 
     /// Takes the parts that the backend is to be asked for, and how many there have been with them.
     pub(super) fn take_fresh(&mut self) -> (Vec<Place>, u64) {
-        (std::mem::take(&mut self.fresh), self.number)
+        let mut fresh = std::mem::take(&mut self.fresh);
+        // One that was given up before anybody took it is not asked for.
+        fresh.retain(|place| self.parts.contains_key(place));
+        (fresh, self.number)
     }
 
     pub(super) fn has_fresh(&self) -> bool {
@@ -98,7 +101,7 @@ impl Interest {
 
     /// When [`Interest::take_left`] has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.lingering.keys().next().map(|due| *due + GATHER)
+        self.lingering.keys().next().map(|due| *due + SWEEP)
     }
 }
 

@@ -128,6 +128,14 @@ impl Cluster {
         let (cancelled, tasks) = (CancellationToken::new(), TaskTracker::new());
         let receiver = Receiver::new(link.clone(), hub.clone(), inbox, stand, (tasks.clone(), cancelled.clone()));
         tasks.spawn(receiver.run());
+        let (confirming, cancel) = (link.clone().confirm_joins(standing.clone()), cancelled.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = confirming => {}
+            }
+        });
         tasks.close();
         Ok(Arc::new(Self {
             hub,
@@ -256,24 +264,15 @@ impl Dispatch for Cluster {
         self.hub.apply(&command);
         let (here, closed) = (self.link.settled(), self.cancelled.clone());
         let Command::Join { rooms, .. } = &command else { return here };
-        if scope == Scope::Local {
+        if scope == Scope::Local || rooms.is_empty() {
             return here;
         }
-        let (joined, idle) = self.link.publish_join(&command, rooms);
-        if idle {
-            let (confirming, cancelled) = (Arc::clone(&self.link).confirm_joins(self.standing.clone()), self.cancelled.clone());
-            self.tasks.spawn(async move {
-                tokio::select! {
-                    biased;
-                    () = cancelled.cancelled() => {}
-                    () = confirming => {}
-                }
-            });
-        }
+        self.link.publish(&command);
+        let joined = self.link.young.begin(&command.target().namespace, rooms);
         Box::pin(async move {
-            here.await;
+            let everywhere = async { tokio::join!(here, joined) };
             tokio::select! {
-                () = joined.cancelled() => {}
+                _ = everywhere => {}
                 () = closed.cancelled() => {}
             }
         })

@@ -121,8 +121,14 @@ impl Receiver {
         }
     }
 
-    /// Runs until it is cancelled, or the adapter is closed.
-    pub(super) async fn run(mut self) {
+    /// Runs until it is cancelled, or the adapter is closed. Nobody waits then to hear anything.
+    pub(super) async fn run(self) {
+        let link = self.link.clone();
+        self.receive_all().await;
+        link.set_heard(u64::MAX);
+    }
+
+    async fn receive_all(mut self) {
         let (link, cancelled) = (self.link.clone(), self.cancelled.clone());
         let (mut batch, mut bytes) = (0, 0);
         loop {
@@ -168,9 +174,9 @@ impl Receiver {
     /// Asks the backend for the rooms that have got sockets since it was asked last.
     fn hear(&mut self, now: Instant) {
         (self.hear_at, self.last_hearing) = (None, now);
-        let (topics, number, heard) = self.link.hear_fresh();
+        let (number, confirmed) = self.link.hear_fresh();
         self.hearing.push_back(Box::pin(async move {
-            heard.await;
+            let topics = confirmed.await;
             Hearing { topics, number }
         }));
     }

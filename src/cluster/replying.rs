@@ -26,9 +26,9 @@ const MAX_ANSWERED: usize = 1024;
 /// The longest that a request of another node is answered.
 const MAX_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Items and bytes after which a reply is sent, though more of it is at hand.
-const MAX_ITEMS: usize = 256;
-const MAX_BYTES: usize = 64 * 1024;
+/// Items and bytes of one message; a single larger item has one for itself.
+const SHEET_ITEMS: usize = 256;
+const SHEET_BYTES: usize = 64 * 1024;
 
 /// How long a reply that the adapter's queue had no room for waits before it is offered again.
 const RETRY: Duration = Duration::from_millis(20);
@@ -139,11 +139,12 @@ impl Replying {
             self.sheet.missing += 1;
             return;
         };
-        self.bytes += item.size();
-        self.sheet.items.push(item);
-        if self.bytes >= MAX_BYTES || self.sheet.items.len() >= MAX_ITEMS {
+        let full = self.bytes.saturating_add(item.size()) > SHEET_BYTES || self.sheet.items.len() >= SHEET_ITEMS;
+        if full && !self.sheet.items.is_empty() {
             self.send().await;
         }
+        self.bytes += item.size();
+        self.sheet.items.push(item);
     }
 
     /// Sends what is on the sheet, and begins a new one. What cannot be sent is missing.

@@ -4,12 +4,12 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
 use smallvec::SmallVec;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, watch};
 
 use super::{link::lock, topics::Part};
 use crate::{
@@ -20,87 +20,97 @@ use crate::{
 /// The most topics that a command is published to one by one; for more, the whole namespace's is cheaper.
 const MAX_PARTS: usize = 8;
 
-/// Characters of a socket's id.
-const ID: usize = 20;
-
 /// Parts of a namespace, each once.
 pub(super) type Parts = SmallVec<[Part; MAX_PARTS]>;
+
+/// The most rooms that are told apart; above, every room is young.
+const MAX_YOUNG: usize = 64 * 1024;
 
 /// Rooms that sockets of other nodes were told to join, and of which not all nodes have confirmed that they hear them: what is sent to
 /// one goes to the whole namespace.
 ///
-/// They are confirmed in batches, one at a time, however many joins there are.
-#[derive(Debug, Default)]
+/// Joins are numbered, and confirmed up to a number, however many there are.
+#[derive(Debug)]
 pub(super) struct Young {
     state: Mutex<Rooms>,
-    count: AtomicUsize,
+    /// Whether there is any; looked at without the lock.
+    any: AtomicBool,
+    /// Wakes who has joins confirmed.
+    joined: Notify,
+    /// Of which joins the nodes that could be asked have confirmed that they hear them.
+    attempted: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Rooms {
-    /// With the joins that have yet to be confirmed.
-    rooms: HashMap<Place, usize>,
-    /// The joins since the last batch was begun.
-    next: Batch,
-    /// Somebody sees to it that they are confirmed.
-    running: bool,
-}
-
-type Place = (Arc<str>, Room);
-
-/// Joins that are confirmed together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    places: Vec<Place>,
-    /// Cancelled when they are.
-    confirmed: CancellationToken,
+    /// With the number of their last join.
+    rooms: HashMap<(Arc<str>, Room), u64>,
+    /// Every room is young until this join is confirmed.
+    all: u64,
+    last: u64,
 }
 
 impl Young {
-    /// Sockets of other nodes were told to join rooms. Gives a token that is cancelled when that is confirmed; and whether the caller
-    /// has to see to it that batches are: none is under way.
-    pub(super) fn begin(&self, namespace: &Arc<str>, rooms: &[Room]) -> (CancellationToken, bool) {
-        let mut young = lock(&self.state);
-        for room in rooms {
-            let place = (Arc::clone(namespace), Arc::clone(room));
-            *young.rooms.entry(place.clone()).or_default() += 1;
-            young.next.places.push(place);
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            any: AtomicBool::new(false),
+            joined: Notify::new(),
+            attempted: watch::Sender::new(0),
         }
-        self.count.store(young.rooms.len(), Relaxed);
-        let idle = !std::mem::replace(&mut young.running, true);
-        (young.next.confirmed.clone(), idle)
     }
 
-    /// Takes the joins that are to be confirmed next; without any, nobody sees to it any more.
-    pub(super) fn take(&self) -> Option<Batch> {
+    /// Sockets of other nodes were told to join rooms. What this gives ends when the nodes that can be asked have confirmed it.
+    pub(super) fn begin(&self, namespace: &Arc<str>, rooms: &[Room]) -> impl Future<Output = ()> + Send + use<> {
         let mut young = lock(&self.state);
-        young.running = !young.next.places.is_empty();
-        young.running.then(|| std::mem::take(&mut young.next))
-    }
-
-    /// A batch is confirmed.
-    pub(super) fn end(&self, batch: Batch) {
-        let mut young = lock(&self.state);
-        for place in batch.places {
-            if let Some(times) = young.rooms.get_mut(&place) {
-                *times -= 1;
-                if *times == 0 {
-                    young.rooms.remove(&place);
-                }
-            }
+        young.last += 1;
+        let number = young.last;
+        if young.rooms.len() + rooms.len() > MAX_YOUNG {
+            young.all = number;
+            young.rooms.clear();
+        } else {
+            let places = rooms.iter().map(|room| ((Arc::clone(namespace), Arc::clone(room)), number));
+            young.rooms.extend(places);
         }
-        self.count.store(young.rooms.len(), Relaxed);
+        self.any.store(true, Relaxed);
         drop(young);
-        batch.confirmed.cancel();
+        self.joined.notify_one();
+        let mut attempted = self.attempted.subscribe();
+        async move { drop(attempted.wait_for(|attempted| *attempted >= number).await) }
+    }
+
+    /// Waits for joins that have yet to be confirmed; gives the number of the last.
+    pub(super) async fn joins(&self) -> u64 {
+        loop {
+            let joined = self.joined.notified();
+            if self.any.load(Relaxed) {
+                return lock(&self.state).last;
+            }
+            joined.await;
+        }
+    }
+
+    /// The nodes that could be asked have confirmed the joins up to this one; `all` of them, or those that could not be are asked again.
+    pub(super) fn confirm(&self, number: u64, all: bool) {
+        if all {
+            let mut young = lock(&self.state);
+            young.rooms.retain(|_, joined| *joined > number);
+            if young.all <= number {
+                young.all = 0;
+            }
+            let any = !young.rooms.is_empty() || young.all > 0;
+            self.any.store(any, Relaxed);
+        }
+        self.attempted.send_replace(number);
     }
 
     fn has_any(&self, target: &Target) -> bool {
-        if self.count.load(Relaxed) == 0 {
+        if !self.any.load(Relaxed) {
             return false;
         }
         let young = lock(&self.state);
         let mut rooms = target.rooms.iter();
-        rooms.any(|room| young.rooms.contains_key(&(Arc::clone(&target.namespace), Arc::clone(room))))
+        young.all > 0 || rooms.any(|room| young.rooms.contains_key(&(Arc::clone(&target.namespace), Arc::clone(room))))
     }
 }
 
@@ -114,7 +124,7 @@ pub(super) fn parts(target: &Target, young: &Young, is_member: impl Fn(NodeTag) 
     }
     let mut parts = Parts::new();
     for room in &target.rooms {
-        let drawn_by = NodeTag::of(room).filter(|tag| room.len() == ID && is_member(*tag));
+        let drawn_by = NodeTag::of_socket(room).filter(|tag| is_member(*tag));
         for part in drawn_by.map(Part::Node).into_iter().chain([Part::of_room(room)]) {
             if !parts.contains(&part) {
                 if parts.len() == MAX_PARTS {
@@ -129,6 +139,8 @@ pub(super) fn parts(target: &Target, young: &Young, is_member: impl Fn(NodeTag) 
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn target(rooms: &[&str]) -> Target {
@@ -140,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_target_goes_where_its_rooms_are() {
-        let young = Young::default();
+        let young = Young::new();
         let parts = |rooms: &[&str]| parts(&target(rooms), &young, |tag| tag == NodeTag([0; 3]));
         assert_eq!(parts(&[]), None);
         assert_eq!(parts(&["a", "a"]).unwrap().to_vec(), [Part::of_room("a")]);
@@ -151,6 +163,11 @@ mod tests {
         assert_eq!(parts(&names), None, "that many are cheaper for all at once");
         let id = "AAAA0123456789abcdef";
         assert_eq!(parts(&[id]).unwrap().to_vec(), [Part::Node(NodeTag([0; 3])), Part::of_room(id)]);
+        let legacy = "/chat#AAAA0123456789abcdef";
+        assert_eq!(
+            parts(&[legacy]).unwrap().to_vec(),
+            [Part::Node(NodeTag([0; 3])), Part::of_room(legacy)]
+        );
         for other in ["AAAA0123456789abcde", "BAAA0123456789abcdef"] {
             assert_eq!(parts(&[other]).unwrap().to_vec(), [Part::of_room(other)]);
         }
@@ -158,20 +175,36 @@ mod tests {
 
     #[test]
     fn a_young_room_is_everywhere() {
-        let young = Young::default();
+        let young = Young::new();
         let namespace = Arc::from("/");
         let whole = |room| parts(&target(&["c", room]), &young, |_| false).is_none();
-        let (first, idle) = young.begin(&namespace, &["a".into(), "b".into()]);
-        assert!(idle);
-        let batch = young.take().unwrap();
-        let (second, idle) = young.begin(&namespace, &["a".into()]);
-        assert!(!idle, "somebody sees to it already");
+        let mut first = Box::pin(young.begin(&namespace, &["a".into(), "b".into()]));
+        assert_eq!(young.joins().now_or_never(), Some(1));
+        let mut second = Box::pin(young.begin(&namespace, &["a".into()]));
         assert_eq!(["a", "b", "c"].map(whole), [true, true, false]);
-        young.end(batch);
-        assert_eq!((first.is_cancelled(), second.is_cancelled()), (true, false));
+        assert!(first.as_mut().now_or_never().is_none());
+        young.confirm(1, true);
+        assert!(first.now_or_never().is_some() && second.as_mut().now_or_never().is_none());
         assert_eq!(["a", "b", "c"].map(whole), [true, false, false]);
-        young.end(young.take().unwrap());
-        assert!(second.is_cancelled() && !whole("a") && young.count.load(Relaxed) == 0);
-        assert!(young.take().is_none() && young.begin(&namespace, &["a".into()]).1);
+        young.confirm(2, false);
+        assert!(
+            second.now_or_never().is_some() && whole("a"),
+            "a node that did not confirm still has to be reached"
+        );
+        young.confirm(2, true);
+        assert!(!whole("a") && young.joins().now_or_never().is_none());
+    }
+
+    #[test]
+    fn of_too_many_young_rooms_all_are_young() {
+        let young = Young::new();
+        let namespace = Arc::from("/");
+        let rooms: Vec<Room> = (0..=MAX_YOUNG).map(|number| number.to_string().into()).collect();
+        let whole = |room| parts(&target(&[room]), &young, |_| false).is_none();
+        drop(young.begin(&namespace, &rooms));
+        assert!(whole("any") && lock(&young.state).rooms.is_empty());
+        drop(young.begin(&namespace, &["a".into()]));
+        young.confirm(1, true);
+        assert_eq!(["a", "any"].map(whole), [true, false]);
     }
 }

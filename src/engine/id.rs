@@ -11,6 +11,9 @@ pub struct NodeTag(pub [u8; 3]);
 /// Characters of a tag, at the head of every id of its node.
 const TAG_CHARS: usize = 4;
 
+/// Characters of an id.
+const ID_CHARS: usize = 20;
+
 impl NodeTag {
     /// Draws a tag.
     ///
@@ -29,6 +32,16 @@ impl NodeTag {
         let mut tag = [0; 3];
         let written = URL_SAFE_NO_PAD.decode_slice(id.get(..TAG_CHARS)?, &mut tag).ok()?;
         (written == tag.len()).then_some(Self(tag))
+    }
+}
+
+impl NodeTag {
+    /// The tag of the node that drew what may be the id of a socket: 20 characters, before which clients of protocol 4 have the namespace
+    /// and `#`.
+    #[must_use]
+    pub fn of_socket(id: &str) -> Option<Self> {
+        let drawn = id.rsplit_once('#').map_or(id, |(_, drawn)| drawn);
+        if drawn.len() == ID_CHARS { Self::of(drawn) } else { None }
     }
 }
 

@@ -36,6 +36,6 @@ impl NodeLeft {
     /// its id, and is there: [`fetch_sockets`](super::Io::fetch_sockets) tells.
     #[must_use]
     pub fn had(&self, socket: &str) -> bool {
-        NodeTag::of(socket) == Some(self.tag)
+        NodeTag::of_socket(socket) == Some(self.tag)
     }
 }

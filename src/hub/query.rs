@@ -28,7 +28,7 @@ pub enum Query {
         /// Which are meant.
         target: Target,
     },
-    /// Asks which rooms the sockets are in: [`Reply::Rooms`] of each node.
+    /// Asks which rooms the sockets are in: as many [`Reply::Rooms`] of each node as it takes.
     Rooms {
         /// Which are meant.
         target: Target,
@@ -67,7 +67,7 @@ pub enum Reply {
     Socket(SocketRecord),
     /// How many sockets of a node are meant.
     Count(usize),
-    /// The rooms that they are in, and how many of them in each; a socket's own is not among them.
+    /// Some of the rooms that they are in, and how many of them in each; a socket's own is not among them.
     Rooms(Vec<(Room, usize)>),
 }
 

@@ -78,7 +78,8 @@ impl RemoteSocket {
         self.operator.clone().emit(event, args)
     }
 
-    /// Sends it an event and asks for its one answer: see [`Socket::emit_with_ack`](super::Socket::emit_with_ack).
+    /// Sends it an event and asks for its one answer: see [`Socket::emit_with_ack`](super::Socket::emit_with_ack). Its node waits as long as
+    /// [`RemoteSocket::timeout`] says, from now on; [`AckRequest::timeout`] can only shorten that.
     pub fn emit_with_ack<A>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckRequest<A> {
         let (replies, timeout) = self.operator.clone().ask(event, args);
         AckRequest::of(replies.map_err(Into::into), timeout)

@@ -49,7 +49,7 @@ impl Interest {
 
     /// Whether an id was drawn by another node: a session was taken over from there.
     fn is_foreign(&self, id: &str) -> bool {
-        NodeTag::of(id) != Some(self.shared.tag)
+        NodeTag::of_socket(id) != Some(self.shared.tag)
     }
 }
 

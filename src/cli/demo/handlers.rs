@@ -1,5 +1,7 @@
 //! What the demo's nodes do with the events of their clients: an ordinary application of the library.
 
+use std::time::Duration;
+
 use fanfare::hub::{Ack, Data, EmitError, Io, RegisterError, Socket, State};
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +89,8 @@ async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) -> Result<(), 
     };
     let answer = joined.is_some();
     if let Some(joined) = joined {
-        joined.await;
+        // A page whose other nodes cannot be reached is not held up.
+        tokio::time::timeout(Duration::from_secs(1), joined.into_future()).await.ok();
     }
     ack.send(&answer)
 }

@@ -22,16 +22,24 @@ use crate::{
     hub::{Query, Replies},
 };
 
+/// How long after a node could not be asked it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a node is waited for to hear the rooms that its sockets were told to join; it is not to be relied on for them before.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Link {
-    /// Has joins confirmed until there are none, each within [`JOIN_PATIENCE`].
+    /// Has joins confirmed by all nodes, for ever. A node that cannot be asked now is asked again, while it is a member.
     pub(in crate::cluster) async fn confirm_joins(self: Arc<Self>, standing: watch::Receiver<Standing>) {
-        while let Some(batch) = self.young.take() {
-            let replies = self.ask_settled(&standing);
-            replies.for_each(|_| std::future::ready(())).await;
-            self.young.end(batch);
+        loop {
+            let number = self.young.joins().await;
+            let mut replies = self.ask_settled(&standing);
+            while replies.next().await.is_some() {}
+            let all = replies.missing().is_none();
+            self.young.confirm(number, all);
+            if !all {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
         }
     }
 
@@ -43,7 +51,11 @@ impl Link {
         max_bytes: usize,
         deadline: Instant,
     ) -> Replies {
-        let wants_none = matches!(query, Query::Tell { answer: false, .. });
+        let (wants_none, carries) = match query {
+            Query::Tell { answer, .. } => (!answer, true),
+            Query::Ask { .. } => (false, true),
+            Query::Sockets { .. } | Query::Count { .. } | Query::Rooms { .. } => (false, false),
+        };
         // Who changes the members takes this lock after that change: a member that goes now is either not asked, or given up.
         let mut pending = lock(&self.pending);
         let members = if wants_none {
@@ -53,7 +65,8 @@ impl Link {
         };
         let (id, replies) = pending.begin(&members, Wanted::from(&query), max_bytes, deadline);
         drop(pending);
-        if id.is_none() && !wants_none {
+        // An event is for nodes of which no reply is to be had, too.
+        if id.is_none() && !carries {
             return replies;
         }
         let request = Request {

@@ -30,7 +30,8 @@ impl Link {
 
     /// Wants what is published on the channel; the receiving task learns when the backend has confirmed it. Idempotent.
     pub(in crate::cluster) fn subscribe(&self, channel: &Channel) {
-        match read(&self.channels).mark(channel, true) {
+        let marked = read(&self.channels).mark(channel, true);
+        match marked {
             Some(true) => {
                 let subscribing = self.adapter.subscribe(channel.topic.clone());
                 self.wish(Wish::Confirm(channel.id, subscribing));
@@ -42,20 +43,20 @@ impl Link {
         }
     }
 
-    /// Wants what is meant for the rooms that have got sockets here; the future ends when the backend has confirmed it. With it, the
-    /// topics and how many parts have become wanted with them.
-    pub(in crate::cluster) fn hear_fresh(&self) -> (Vec<TopicId>, u64, impl Future<Output = ()> + Send + use<>) {
+    /// Wants what is meant for the rooms that have got sockets here. Gives how many parts have become wanted with them, and the topics that
+    /// the backend has confirmed, once it has.
+    pub(in crate::cluster) fn hear_fresh(&self) -> (u64, impl Future<Output = Vec<TopicId>> + Send + use<>) {
         let (fresh, number) = lock(&self.interest).take_fresh();
-        let (mut topics, mut subscribing) = (Vec::new(), Vec::new());
+        let mut subscribing = Vec::new();
         for (namespace, part) in fresh {
-            let channel = self.part(&self.channel(&namespace), part);
+            let channel = self.part(&namespace, part);
             if read(&self.channels).mark(&channel, true) == Some(true) {
-                topics.push(channel.id);
-                subscribing.push(self.adapter.subscribe(channel.topic.clone()));
+                let confirmed = self.adapter.subscribe(channel.topic.clone());
+                subscribing.push(async move { confirmed.await.ok().map(|()| channel.id) });
             }
         }
         // One that is withdrawn is not waited for.
-        (topics, number, async move { drop(join_all(subscribing).await) })
+        (number, async move { join_all(subscribing).await.into_iter().flatten().collect() })
     }
 
     /// Wants nothing any more for the rooms that have been empty for a while.
@@ -118,9 +119,8 @@ impl Link {
 
 impl Observer for Link {
     fn namespace_created(&self, name: &Arc<str>) {
-        let whole = self.channel(name);
-        self.subscribe(&whole);
-        self.subscribe(&self.part(&whole, Part::Node(self.tag)));
+        self.subscribe(&self.channel(name));
+        self.subscribe(&self.part(name, Part::Node(self.tag)));
         if let Some(journal) = self.journal.get().and_then(Weak::upgrade) {
             journal.namespace_created(name);
         }

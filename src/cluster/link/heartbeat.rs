@@ -53,8 +53,11 @@ impl Link {
             let used = channel.used(epoch);
             (channel, used)
         });
-        let used: Vec<_> = used.filter(|(_, used)| *used > 0).collect();
+        let mut used: Vec<_> = used.filter(|(_, used)| *used > 0).collect();
         let rounds = used.len().div_ceil(MAX_REPORTED).max(1);
+        if rounds > 1 {
+            used.sort_unstable_by(|(one, _), (other, _)| one.token.cmp(&other.token));
+        }
         Used {
             channels: used.into_iter().skip(turn % rounds * MAX_REPORTED).take(MAX_REPORTED).collect(),
             flags: Flags::PARTIAL.when(rounds > 1),

@@ -17,7 +17,6 @@ use std::{
 use fanfare_adapters::{Adapter, PublishError, Subscribing, Topic};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Counters, Member, Origin,
@@ -30,10 +29,7 @@ use super::{
     topics::{Part, Topics, token},
     wire::{self, Address, Body, Keys, Kind, TooLong},
 };
-use crate::{
-    engine::id::NodeTag,
-    hub::{Command, Room},
-};
+use crate::{engine::id::NodeTag, hub::Command};
 
 /// What the dispatching threads and the receiving task share.
 pub(super) struct Link {
@@ -53,7 +49,7 @@ pub(super) struct Link {
     /// How many of the parts that have become wanted so far are heard.
     heard: watch::Sender<u64>,
     /// Rooms that not all nodes hear yet.
-    young: Young,
+    pub(super) young: Young,
     /// The tags of the living nodes.
     tags: RwLock<HashSet<NodeTag>>,
     topics: Topics,
@@ -89,6 +85,12 @@ fn node_name(tag: NodeTag) -> String {
     format!("@{tag}")
 }
 
+/// The copies of a command for several parts take at most one such share of the adapter's queue.
+const COPIES_SHARE: usize = 4;
+
+/// Channels above which no new ones are made for parts that are only published to.
+const MAX_CHANNELS: usize = 64 * 1024;
+
 /// Past epochs that are remembered, to know what comes late as one's own.
 const PAST_EPOCHS: usize = 8;
 
@@ -110,7 +112,7 @@ impl Link {
             pending: Mutex::default(),
             interest: Mutex::default(),
             heard: watch::Sender::new(0),
-            young: Young::default(),
+            young: Young::new(),
             tags: RwLock::default(),
             topics,
             adapter,
@@ -156,11 +158,11 @@ impl Link {
     /// Offers a command to the other nodes, to those that may have sockets it is meant for. What cannot be offered is counted, and its
     /// numbers are used up, so that receivers count it too.
     pub(super) fn publish(&self, command: &Command) {
-        let target = command.target();
         let is_member = |tag| read(&self.tags).contains(&tag);
         let parts = (self.common.load(Relaxed) & wire::FEATURE_PARTS != 0)
-            .then(|| parts(target, &self.young, is_member))
-            .flatten();
+            .then(|| parts(command.target(), &self.young, is_member))
+            .flatten()
+            .filter(|parts| self.has_room(command, parts));
         self.publish_to(command, parts.as_ref());
     }
 
@@ -169,11 +171,21 @@ impl Link {
         self.publish_to(command, None);
     }
 
+    /// Whether a command is to be published to each of several parts: not where its copies would take too much of the adapter's queue,
+    /// or new channels too much memory.
+    fn has_room(&self, command: &Command, parts: &Parts) -> bool {
+        let channels = read(&self.channels);
+        let known = |part: &Part| channels.of_part(&command.target().namespace, *part).is_some();
+        let bytes: usize = wire::pieces(command).map(<[u8]>::len).sum();
+        let share = self.adapter.limits().queue_bytes / COPIES_SHARE;
+        (parts.len() < 2 || bytes.saturating_mul(parts.len()) <= share) && (channels.len() < MAX_CHANNELS || parts.iter().all(known))
+    }
+
     fn publish_to(&self, command: &Command, parts: Option<&Parts>) {
-        let whole = self.channel(&command.target().namespace);
+        let namespace = &command.target().namespace;
         let channels: SmallVec<[_; 8]> = match parts {
-            Some(parts) => parts.iter().map(|part| self.part(&whole, *part)).collect(),
-            None => iter::once(whole).collect(),
+            Some(parts) => parts.iter().map(|part| self.part(namespace, *part)).collect(),
+            None => iter::once(self.channel(namespace)).collect(),
         };
         match self.offer(&channels, wire::encode(command, self.common.load(Relaxed)), &wire::pieces(command)) {
             Ok(()) => self.counters.published.increment(),
@@ -183,12 +195,6 @@ impl Link {
             Err(_) if channels.iter().any(|channel| lock(&channel.numbers).forgotten) => self.publish_to(command, parts),
             Err(_) => self.counters.publish_closed.increment(),
         }
-    }
-
-    /// Makes sockets of other nodes join rooms, which are young until all nodes hear them. As [`Young::begin`].
-    pub(super) fn publish_join(&self, command: &Command, rooms: &[Room]) -> (CancellationToken, bool) {
-        self.publish(command);
-        self.young.begin(&command.target().namespace, rooms)
     }
 
     /// Draws the next numbers of channels of one namespace, and offers the envelope under them to each; the first error is told.
@@ -276,17 +282,23 @@ impl Link {
         channels.add(name.clone(), topic, token)
     }
 
-    /// The channel of a part of the namespace that `whole` is of, made when it is new.
-    fn part(&self, whole: &Channel, part: Part) -> Arc<Channel> {
-        if let Some(channel) = read(&self.channels).of_part(&whole.namespace, part) {
+    /// The channel of a part of a namespace, made when it is new.
+    fn part(&self, namespace: &Arc<str>, part: Part) -> Arc<Channel> {
+        if let Some(channel) = read(&self.channels).of_part(namespace, part) {
             return channel.clone();
         }
-        let topic = self.topics.part(&whole.token, part);
-        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.of_part(&whole.namespace, part) {
-            return channel.clone();
+        loop {
+            let whole = self.channel(namespace);
+            let topic = self.topics.part(&whole.token, part);
+            let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(channel) = channels.of_part(namespace, part) {
+                return channel.clone();
+            }
+            // Unless it was forgotten in between.
+            if channels.of(namespace).is_some_and(|known| Arc::ptr_eq(known, &whole)) {
+                return channels.add_part(&whole, part, topic);
+            }
         }
-        channels.add_part(whole, part, topic)
     }
 }
 

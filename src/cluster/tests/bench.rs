@@ -200,8 +200,12 @@ impl Adapter for Faulty {
         self.inner.inbox()
     }
 
+    /// As a backend's: the bus has no queue.
     fn limits(&self) -> Limits {
-        self.inner.limits()
+        Limits {
+            queue_bytes: 1 << 20,
+            ..self.inner.limits()
+        }
     }
 
     fn counters(&self) -> AdapterCounters {

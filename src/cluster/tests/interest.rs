@@ -144,6 +144,63 @@ async fn who_makes_sockets_join_may_emit_to_the_room_at_once() {
     assert!(clients[0].events().await.is_empty());
 }
 
+/// Copies for several topics would not fit into the queue of an adapter that is idle, and healthy.
+#[tokio::test(start_paused = true)]
+async fn a_large_event_for_several_rooms_goes_once_to_the_whole_namespace() {
+    let bus = MemoryBus::new();
+    let nodes = nodes(&bus, 4).await;
+    let clients = clients(&nodes).await;
+    let share = fanfare_adapters::Adapter::limits(&*nodes[0].adapter).queue_bytes / 4;
+    for (bytes, unwanted) in [(share / 2 - 100, 0), (share / 2, 1)] {
+        let text = "x".repeat(bytes);
+        nodes[0].io.to(["room 1", "room 2"]).emit("big", &text).unwrap();
+        for client in &clients[1..3] {
+            assert_eq!(client.events().await.len(), 1);
+        }
+        assert_eq!(nodes[3].count("unwanted"), unwanted, "{bytes} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_stays_young_while_a_node_that_may_hear_did_not_confirm() {
+    let bus = MemoryBus::new();
+    let nodes = nodes(&bus, 2).await;
+    let clients = clients(&nodes).await;
+    // Node 1 hears, and is not heard.
+    nodes[1].adapter.all(|_| super::bench::Fate::Lost);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    nodes[0].io.to("room 1").sockets_join("young").await;
+    settle().await;
+    nodes[0].io.to("young").emit("n", &1).unwrap();
+    assert_eq!(clients[1].events().await, [r#"["n",1]"#]);
+    nodes[1].adapter.all(|_| super::bench::Fate::Sent);
+    heartbeats(3).await;
+    nodes[0].io.to("young").emit("n", &2).unwrap();
+    assert_eq!(clients[1].events().await, [r#"["n",2]"#]);
+    let young = nodes[0].io.to("no young room").emit("n", &3);
+    assert!(
+        young.is_ok() && nodes[1].count("unwanted") == 0,
+        "all is confirmed: only topics that are wanted are heard"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn joins_of_nothing_and_from_anywhere_are_confirmed() {
+    let bus = MemoryBus::new();
+    let nodes = nodes(&bus, 2).await;
+    let clients = clients(&nodes).await;
+    nodes[0].io.sockets_join(Vec::<String>::new()).await;
+    // In no runtime.
+    let io = nodes[0].io.clone();
+    let joined = std::thread::spawn(move || io.to("room 1").sockets_join("new")).join().unwrap();
+    joined.await;
+    nodes[0].io.to("new").emit("n", &1).unwrap();
+    assert_eq!(clients[1].events().await, [r#"["n",1]"#]);
+    // A node that is closed keeps nobody waiting.
+    nodes[0].cluster.close(Duration::ZERO).await;
+    nodes[0].io.sockets_join("late").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_join_that_was_awaited_is_true_for_other_nodes() {
     let bus = MemoryBus::new();

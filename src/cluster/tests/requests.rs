@@ -169,6 +169,22 @@ async fn a_node_that_falls_silent_is_named_as_soon_as_it_is_suspected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_not_waited_for_is_asked_all_the_same() {
+    let bus = MemoryBus::new();
+    let nodes = three(&bus).await;
+    let clients = clients(&nodes).await;
+    for node in &nodes[1..] {
+        node.adapter.all(|_| Fate::Lost);
+    }
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let votes = nodes[0].io.timeout(Duration::from_secs(1)).emit_with_ack::<u32>("vote", &());
+    for client in &clients {
+        assert_eq!(client.events().await, [r#"["vote"]"#]);
+    }
+    assert!(matches!(votes.await, Err(BroadcastAckError::Partial { missing, .. }) if missing.nodes.len() == 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_goes_while_it_is_waited_for_ends_the_wait() {
     let bus = MemoryBus::new();
     let nodes = three(&bus).await;

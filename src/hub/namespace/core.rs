@@ -32,6 +32,9 @@ use crate::{
     protocol::socketio::{Kind, Packet, Payload, Unencodable},
 };
 
+/// Rooms are told in replies of so many: one of all might be larger than a backend takes.
+const ROOMS_A_REPLY: usize = 256;
+
 #[derive(Debug)]
 pub(in crate::hub) struct Core {
     pub(in crate::hub) name: Arc<str>,
@@ -222,7 +225,10 @@ impl Core {
                 Replies::of(sockets.iter().map(|socket| Reply::Socket(socket.record())), deadline)
             }
             Query::Count { target } => Replies::of([Reply::Count(self.count_of(target))], deadline),
-            Query::Rooms { target } => Replies::of([Reply::Rooms(self.rooms_of(target))], deadline),
+            Query::Rooms { target } => {
+                let rooms = self.rooms_of(target);
+                Replies::of(rooms.chunks(ROOMS_A_REPLY).map(|rooms| Reply::Rooms(rooms.to_vec())), deadline)
+            }
             Query::Tell { payload, answer, .. } => self.tell(payload, *answer, deadline),
         }
     }
