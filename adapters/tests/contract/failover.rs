@@ -52,7 +52,9 @@ pub async fn a_killed_master_ends_in_a_session_with_its_successor(kind: Kind) {
     moves(&mut sender).await;
     moves(&mut receiver).await;
     reaches(&sender, &mut receiver).await;
-    assert_eq!(redis(replica.port, &["pubsub", "channels"]).await.trim(), "a");
+    // The sentinels have a channel of their own there, sooner or later.
+    let channels = redis(replica.port, &["pubsub", "channels"]).await;
+    assert!(channels.lines().any(|channel| channel == "a"), "{channels}");
     // The old master comes back as a replica, and changes nothing.
     let old = master.port;
     master.start().await;
