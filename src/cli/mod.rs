@@ -4,6 +4,7 @@
 
 mod config;
 mod demo;
+mod emit;
 mod exit;
 mod flags;
 mod serve;
@@ -16,7 +17,7 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use self::{demo::DemoFlags, exit::Failure, flags::NodeFlags};
+use self::{demo::DemoFlags, emit::EmitFlags, exit::Failure, flags::NodeFlags};
 
 /// A clustered Socket.IO broker: an emit on any node reaches the clients of every node.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ enum Command {
     /// Prints or checks a configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Sends one event to the sockets of a running cluster
+    Emit(EmitFlags),
     /// Runs three nodes in this process, each with a page that shows what they do
     Demo(DemoFlags),
 }
@@ -55,6 +58,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Config(ConfigCommand::Default) => config::default(),
         Command::Config(ConfigCommand::Check(flags)) => config::check(&flags),
+        Command::Emit(flags) => emit::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
     };
     outcome.unwrap_or_else(Failure::report)

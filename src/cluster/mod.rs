@@ -13,6 +13,7 @@
 //! | `receiver` | the receiving half: the one task that reads the inbox |
 //! | `requests` | what this node has asked the others (sans-IO) |
 //! | `replying` | answers what others ask this one |
+//! | `emitter` | emits from a process that is no node |
 //! | `journal` | the logs of recoverable namespaces, and the records of their sessions |
 //!
 //! Knows the hub's commands and the `Adapter` trait; does not know which backend there is, transports or HTTP.
@@ -20,6 +21,7 @@
 mod channels;
 mod config;
 mod counters;
+mod emitter;
 mod health;
 mod interest;
 mod journal;
@@ -51,6 +53,7 @@ use tokio_util::{
 
 pub use config::{Config, StartError};
 pub use counters::Counters;
+pub use emitter::{Emission, Emitter, EmitterError};
 pub use health::Health;
 pub use journal::Store;
 pub use membership::Member;

@@ -181,6 +181,16 @@ impl Link {
         (parts.len() < 2 || bytes.saturating_mul(parts.len()) <= share) && (channels.len() < MAX_CHANNELS || parts.iter().all(known))
     }
 
+    /// The same, and tells whether it was offered: of a link that is no node's, to which nothing is subscribed.
+    pub(super) fn try_publish(&self, command: &Command) -> Result<(), PublishError> {
+        let channel = self.channel(&command.target().namespace);
+        self.offer(
+            std::slice::from_ref(&channel),
+            wire::encode(command, self.common.load(Relaxed)),
+            &wire::pieces(command),
+        )
+    }
+
     fn publish_to(&self, command: &Command, parts: Option<&Parts>) {
         let namespace = &command.target().namespace;
         let channels: SmallVec<[_; 8]> = match parts {

@@ -1,6 +1,7 @@
 //! Three nodes behave as one server, whatever joins them: the same stories over memory, Redis, a Redis Cluster and NATS.
 
 mod churn;
+mod emitter;
 mod operations;
 mod order;
 
