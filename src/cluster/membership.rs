@@ -119,6 +119,14 @@ struct Canary {
     hearing: Duration,
 }
 
+impl Canary {
+    /// How long it has been heard until now, if it is heard now. A break of more than `longest` does not count.
+    fn hearing_at(&self, now: Instant, longest: Duration) -> Duration {
+        let passed = now.saturating_duration_since(self.heard.unwrap_or(self.started));
+        if passed <= longest { self.hearing + passed } else { self.hearing }
+    }
+}
+
 impl Membership {
     pub(super) fn new(times: Times, own: NodeTag, now: Instant) -> Self {
         let canary = Canary {
@@ -159,7 +167,7 @@ impl Membership {
 
     fn admit(&mut self, now: Instant, origin: Origin, heard: &Heard<'_>) -> Option<Event> {
         let full = self.members.len() >= MAX_MEMBERS;
-        let hearing = self.canary.hearing;
+        let hearing = self.canary.hearing_at(now, self.times.suspect_after);
         let known = self.members.get_mut(&origin.tag);
         match known {
             Some(known) if origin.epoch < known.member.origin.epoch => return None,
@@ -211,10 +219,7 @@ impl Membership {
         if sequence <= canary.sequence {
             return Vec::new();
         }
-        let passed = now.saturating_duration_since(canary.heard.unwrap_or(canary.started));
-        if passed <= self.times.suspect_after {
-            canary.hearing += passed;
-        }
+        canary.hearing = canary.hearing_at(now, self.times.suspect_after);
         (canary.sequence, canary.heard) = (sequence, Some(now));
         self.remove_silent(now)
     }

@@ -158,6 +158,12 @@ enum Fault {
     Restart(usize),
     /// The node dies.
     Kill(usize),
+    /// Three of ten heartbeats are lost, each by itself; the number chooses which.
+    Lossy(u64),
+    /// The node hears a second later what was published before that.
+    Late(usize),
+    /// The node's clock is so many seconds further at once, as after a machine slept.
+    Jump(usize, u8),
 }
 
 const NODES: usize = 4;
@@ -170,7 +176,11 @@ fn fault() -> impl Strategy<Value = Fault> {
         2 => (node.clone(), node.clone()).prop_map(|(from, to)| Fault::Cut(from, to)),
         1 => (node.clone(), 1..30_u8).prop_map(|(node, seconds)| Fault::Pause(node, seconds)),
         1 => node.clone().prop_map(Fault::Restart),
-        1 => node.prop_map(Fault::Kill),
+        1 => node.clone().prop_map(Fault::Kill),
+        3 => any::<u64>().prop_map(Fault::Lossy),
+        2 => node.clone().prop_map(Fault::Late),
+        // A shorter one is not to be told from a slow second, and counts as one.
+        1 => (node, 3..60_u8).prop_map(|(node, seconds)| Fault::Jump(node, seconds)),
     ]
 }
 
@@ -185,6 +195,13 @@ struct SimulatedNode {
     paused: u8,
     /// Seconds since its canary was heard.
     deaf: u32,
+    /// How far its clock is ahead.
+    ahead: Duration,
+    /// When something was heard of a node last, in seconds that have really passed.
+    heard: BTreeMap<Origin, u32>,
+    second: u32,
+    /// Of those that it removed in this second: for how many it had heard nothing of them.
+    silences: Vec<u32>,
 }
 
 impl SimulatedNode {
@@ -197,22 +214,34 @@ impl SimulatedNode {
             inbox: VecDeque::new(),
             paused: 0,
             deaf: 0,
+            ahead: Duration::ZERO,
+            heard: BTreeMap::new(),
+            second: 0,
+            silences: Vec::new(),
         }
     }
 
     /// Works off the inbox; says which members it removed.
     fn run(&mut self, now: Instant, fresh: &mut u64) -> Vec<Event> {
+        let now = now + self.ahead;
         let mut events = self.membership.handle_timeout(now);
         self.deaf += 1;
         for (from, number, removed) in std::mem::take(&mut self.inbox) {
             if from == self.origin {
                 self.deaf = 0;
-                events.extend(self.membership.handle_canary(now, number));
+                let removed = self.membership.handle_canary(now, number);
+                for event in &removed {
+                    if let Event::Removed(gone) = event {
+                        self.silences.push(self.second - self.heard[gone]);
+                    }
+                }
+                events.extend(removed);
             } else if from.tag != self.origin.tag {
                 let heard = Heard {
                     removed_us: removed.contains(&self.origin),
                     ..HEARD
                 };
+                self.heard.insert(from, self.second);
                 events.extend(self.membership.handle_heartbeat(now, from, &heard));
             }
         }
@@ -227,7 +256,7 @@ impl SimulatedNode {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
     fn a_cluster_agrees_again_after_any_faults(faults in prop::collection::vec(fault(), 0..60)) {
         let mut now = Instant::now();
@@ -243,6 +272,7 @@ proptest! {
                     nodes.insert(index, SimulatedNode::start(index, fresh, now));
                 }
                 Fault::Kill(index) => drop(nodes.remove(&index)),
+                Fault::Jump(index, seconds) => if let Some(node) = nodes.get_mut(&index) { node.ahead += SECOND * u32::from(seconds); },
                 Fault::Pause(index, seconds) => if let Some(node) = nodes.get_mut(&index) { node.paused = seconds; },
                 _ => {}
             }
@@ -254,17 +284,31 @@ proptest! {
                 let lost = |from: usize| match fault {
                     Fault::Deaf(deaf) => deaf == *index,
                     Fault::Cut(a, b) => a == from && b == *index,
+                    // Bits that are as good as thrown for each pair.
+                    Fault::Lossy(seed) => seed.rotate_left(u32::try_from(from * NODES + *index).unwrap() * 3) % 10 < 3,
                     _ => false,
                 };
-                node.inbox.extend(sent.iter().filter(|(from, _)| !lost(*from)).map(|(_, sent)| sent.clone()));
+                node.second += 1;
+                let late = matches!(fault, Fault::Late(late) if late == *index);
+                let before = std::mem::take(&mut node.inbox);
+                let published = sent.iter().filter(|(from, _)| !lost(*from)).map(|(_, sent)| sent.clone());
+                // What is late now comes with what is published next.
+                let (mut comes, mut waits) = (before, VecDeque::new());
+                if late { waits.extend(published) } else { comes.extend(published) }
+                node.inbox = comes;
                 if node.paused > 0 {
                     node.paused -= 1;
+                    node.inbox.append(&mut waits);
                     continue;
                 }
                 let deaf = node.deaf;
                 let events = node.run(now, &mut fresh);
+                node.inbox = waits;
                 let removes = events.iter().any(|event| matches!(event, Event::Removed(_)));
                 prop_assert!(!removes || deaf <= 2, "a node that was deaf for {deaf} s removed somebody");
+                for silence in node.silences.drain(..) {
+                    prop_assert!(silence >= 10, "a node was removed after {silence} s of silence");
+                }
             }
         }
         let alive: BTreeSet<Origin> = nodes.values().map(|node| node.origin).collect();
