@@ -317,7 +317,8 @@ impl Receiver {
             let reply = self.desk.settle(origin.tag, wire::open_settle(envelope)?);
             reply.into_iter().for_each(|reply| self.spawn(reply));
         } else {
-            let reply = self.desk.take(origin.tag, &wire::open_request(envelope)?);
+            let (reached, reply) = self.desk.take(origin.tag, &wire::open_request(envelope)?);
+            self.reached += reached;
             reply.into_iter().for_each(|reply| self.spawn(reply));
         }
         Ok(())

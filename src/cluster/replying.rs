@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::id::NodeTag,
-    hub::{Hub, Replies, Reply},
+    hub::{Hub, Query, Replies, Reply},
 };
 
 /// The most requests of other nodes that are answered at a time.
@@ -50,20 +50,22 @@ impl Desk {
         }
     }
 
-    /// Asks the sockets and the application of this node, at once and in order with what was received before; what they reply is for
-    /// the task that this gives, if any is wanted.
-    pub(super) fn take(&self, from: NodeTag, request: &Request) -> Option<impl Future<Output = ()> + Send + use<>> {
+    /// Asks the sockets and the application of this node, at once and in order with what was received before. Gives how many were reached,
+    /// and the task that replies, if a reply is wanted and there is a place for it: an event is for who is asked in either case.
+    pub(super) fn take(&self, from: NodeTag, request: &Request) -> (usize, Option<impl Future<Output = ()> + Send + use<>>) {
         let deadline = now() + request.patience.min(MAX_PATIENCE);
-        if request.id == 0 {
-            drop(self.hub.answer(&request.query, deadline));
-            return None;
+        let begun = (request.id != 0).then(|| self.begin(from, request.id, deadline)).flatten();
+        let carries = matches!(request.query, Query::Ask { .. } | Query::Tell { .. });
+        if begun.is_none() && !carries {
+            return (0, None);
         }
-        let (mut replying, place) = self.begin(from, request.id, deadline)?;
         let replies = self.hub.answer(&request.query, deadline);
-        Some(async move {
+        let reached = replies.expected();
+        let reply = begun.map(|(mut replying, place)| async move {
             replying.run(replies).await;
             drop(place);
-        })
+        });
+        (reached, reply)
     }
 
     /// Replies when this node hears everything that it wants to hear now.
