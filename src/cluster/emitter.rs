@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fanfare_adapters::{Adapter, Delivery, Inbox, PublishError};
+use fanfare_adapters::{Adapter, Inbox, PublishError};
 use serde::Serialize;
 
 use super::{Config, Origin, StartError, link::Link, receiver::clock, topics::Topics};
 use crate::{
     engine::id::NodeTag,
-    hub::{Command, EmitFlags, Rooms, Target},
+    hub::{Command, EmitFlags, Rooms, Target, flags},
     protocol::socketio::{EncodeError, Payload},
 };
 
@@ -81,15 +81,10 @@ impl Emitter {
         })
     }
 
-    /// Waits until the backend is reachable; for ever if it never is. What is emitted before waits for it, as long and as much as the
-    /// adapter's configuration says.
+    /// Waits until the backend is reachable; for ever if it never is, unless the adapter is closed. What is emitted before waits for it, as
+    /// long and as much as the adapter's configuration says.
     pub async fn connected(&mut self) {
-        while !self.adapter.counters().connected {
-            // The news may be that of the last connection: then there is more to come.
-            if !matches!(self.inbox.next().await, Some(Delivery::Connected)) && self.adapter.counters().connected {
-                return;
-            }
-        }
+        while !self.adapter.counters().connected && self.inbox.next().await.is_some() {}
     }
 
     /// The sockets of a namespace, on all nodes. A leading `/` is added if missing.
@@ -119,18 +114,6 @@ impl Emission<'_> {
     /// Leaves out the sockets of these rooms.
     pub fn except(mut self, rooms: impl Rooms) -> Self {
         self.target.except.extend(rooms.into_rooms());
-        self
-    }
-
-    /// Drops the event for sockets that cannot be written to now.
-    pub const fn volatile(mut self) -> Self {
-        self.flags.volatile = true;
-        self
-    }
-
-    /// Whether the event may be compressed where the transport compresses.
-    pub const fn compress(mut self, compress: bool) -> Self {
-        self.flags.compress = compress;
         self
     }
 
@@ -179,3 +162,5 @@ impl Emission<'_> {
         })?)
     }
 }
+
+flags!(Emission<'_>);

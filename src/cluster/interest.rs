@@ -12,7 +12,7 @@ use std::{
 use super::topics::Part;
 
 /// How long a part is heard after its last socket has left, and so long more as parts are gathered, to be given up together.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_millis(250);
 
 type Place = (Arc<str>, Part);

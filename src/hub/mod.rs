@@ -98,6 +98,7 @@ pub use io::Io;
 pub use joined::Joined;
 pub use local::Hub;
 pub use namespace::{Delivered, Namespace, ParentNamespace};
+pub(crate) use operators::flags;
 pub use operators::{BroadcastOperator, Rooms};
 pub use query::{Query, Reply, SocketRecord};
 pub use reason::DisconnectReason;

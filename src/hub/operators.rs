@@ -34,7 +34,7 @@ macro_rules! flags {
         }
     };
 }
-pub(super) use flags;
+pub(crate) use flags;
 
 /// Some sockets of a namespace, chosen by operators, and what to do to them. Each operator gives a new one; nothing happens before the
 /// last word, and what has been chosen may be kept, cloned and used again.
