@@ -2,9 +2,6 @@
 //! is late by another random while.
 
 use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher,
-    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,14 +10,10 @@ use std::{
 };
 
 use fanfare::hub::{Io, Room};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
 use super::Bus;
-use crate::dsl::{WebSocket, within};
+use crate::dsl::{Relay, WebSocket, within};
 
 const ROUNDS: usize = 10_000;
 /// Rounds by which a node may be ahead of the slowest client.
@@ -35,12 +28,14 @@ async fn over_memory() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_redis_that_is_late() {
-    callers_are_heard_in_order(late(Bus::redis().await).await).await;
+    let (bus, _relay) = late(Bus::redis().await).await;
+    callers_are_heard_in_order(bus).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_nats_that_is_late() {
-    callers_are_heard_in_order(late(Bus::nats().await).await).await;
+    let (bus, _relay) = late(Bus::nats().await).await;
+    callers_are_heard_in_order(bus).await;
 }
 
 async fn callers_are_heard_in_order(bus: Bus) {
@@ -129,38 +124,16 @@ fn skip(client: usize, from: usize, event: usize) -> usize {
 }
 
 /// Puts a relay before the server that holds back whatever passes, each connection by itself.
-async fn late(bus: Bus) -> Bus {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = match &bus {
+async fn late(bus: Bus) -> (Bus, Relay) {
+    let relay = match &bus {
         Bus::Memory(_) | Bus::RedisCluster(_) => unreachable!("it has not one address"),
-        Bus::Redis(port, _) | Bus::Nats(port, _) => *port,
+        Bus::Redis(port, ..) | Bus::Nats(port, ..) => Relay::start(*port).await,
     };
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else {
-                continue;
-            };
-            let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
-            tokio::spawn(relay(near_read, far_write));
-            tokio::spawn(relay(far_read, near_write));
-        }
-    });
-    match bus {
-        Bus::Memory(_) | Bus::RedisCluster(_) => bus,
-        Bus::Redis(_, server) => Bus::Redis(port, server),
-        Bus::Nats(_, server) => Bus::Nats(port, server),
-    }
-}
-
-async fn relay(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
-    let mut bytes = vec![0; 64 * 1024];
-    let random = RandomState::new();
-    for chunk in 0_u64.. {
-        let Ok(length @ 1..) = from.read(&mut bytes).await else { break };
-        tokio::time::sleep(Duration::from_micros(random.hash_one(chunk) % 20_000)).await;
-        if to.write_all(&bytes[..length]).await.is_err() {
-            break;
-        }
-    }
+    relay.delay(Duration::from_millis(20));
+    let bus = match bus {
+        Bus::Redis(_, server) => Bus::Redis(relay.port(), server),
+        Bus::Nats(_, server) => Bus::Nats(relay.port(), server),
+        other => other,
+    };
+    (bus, relay)
 }

@@ -6,6 +6,7 @@ mod http;
 mod node;
 mod polling;
 mod raw;
+mod relay;
 mod websocket;
 
 use std::{future::Future, time::Duration};
@@ -17,6 +18,7 @@ pub(crate) use self::{
     node::{application, loopback, start, start_on, start_with, three_nodes},
     polling::Polling,
     raw::{Raw, frame},
+    relay::Relay,
     websocket::WebSocket,
 };
 
