@@ -8,7 +8,7 @@ use fanfare::{
 };
 
 use super::{Bus, Cluster, over_every_bus};
-use crate::dsl::{metric, within};
+use crate::dsl::{Dialect, metric, within};
 
 over_every_bus!(sockets_of_all_nodes_are_reached);
 
@@ -21,10 +21,10 @@ fn register(number: usize, io: &Io) {
         .unwrap();
 }
 
-async fn sockets_of_all_nodes_are_reached(bus: Bus) {
+async fn sockets_of_all_nodes_are_reached(bus: Bus, dialect: Dialect) {
     let adapter = bus.adapter();
     let stranger = bus.adapter();
-    let mut cluster = Cluster::start(bus, register, r#"42["ready"]"#).await;
+    let mut cluster = Cluster::start(bus, dialect, register, r#"42["ready"]"#).await;
     let mut emitter = Emitter::new(Config::default(), adapter).unwrap();
     within("the emitter to be connected", emitter.connected()).await;
     within("it to be told so again", emitter.connected()).await;
@@ -83,7 +83,7 @@ async fn the_command_emits_to_a_running_cluster() {
     let bus = Bus::redis().await;
     let Bus::Redis(port, _) = bus else { unreachable!() };
     let url = format!("redis://127.0.0.1:{port}");
-    let mut cluster = Cluster::start(bus, register, r#"42["ready"]"#).await;
+    let mut cluster = Cluster::start(bus, Dialect::Json, register, r#"42["ready"]"#).await;
     let over = ["--adapter", "redis", "--redis-url", &url];
     let with = |more: &[&'static str]| over.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
     let sent = fanfare_emit(&with(&[

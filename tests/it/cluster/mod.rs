@@ -1,11 +1,16 @@
-//! Three nodes behave as one server, whatever joins them: the same stories over memory, Redis, a Redis Cluster and NATS.
+//! Three nodes behave as one server, whatever joins them: the same stories over memory, Redis, its sentinels, a Redis Cluster, NATS and a
+//! cluster of it, for clients of either parser.
 
+mod answers;
 mod churn;
 mod emitter;
 mod operations;
 mod order;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use fanfare::{
     hub::Io,
@@ -18,25 +23,33 @@ use fanfare_adapters::{
     redis::{self, RedisAdapter},
 };
 
-use crate::dsl::{Backend, WebSocket, loopback, metric, within};
+use crate::dsl::{Backend, Client, Dialect, loopback, metric, within};
 
 /// What joins the nodes.
 enum Bus {
     Memory(MemoryBus),
     /// At this port, which is the server's, or that of something in front of it.
     Redis(u16, Backend),
+    Sentinel([Backend; 5]),
     RedisCluster([Backend; 3]),
     Nats(u16, Backend),
+    /// And how many adapters there were: each is at another server, so that what one publishes crosses a route.
+    NatsCluster([Backend; 3], AtomicUsize),
 }
 
 impl Bus {
-    fn memory() -> Self {
+    #[expect(clippy::unused_async, reason = "as the others")]
+    async fn memory() -> Self {
         Self::Memory(MemoryBus::new())
     }
 
     async fn redis() -> Self {
         let server = Backend::redis().await;
         Self::Redis(server.port(), server)
+    }
+
+    async fn sentinel() -> Self {
+        Self::Sentinel(Backend::sentinels().await)
     }
 
     async fn redis_cluster() -> Self {
@@ -48,15 +61,24 @@ impl Bus {
         Self::Nats(server.port(), server)
     }
 
+    async fn nats_cluster() -> Self {
+        Self::NatsCluster(Backend::nats_cluster().await, AtomicUsize::new(0))
+    }
+
     fn adapter(&self) -> Arc<dyn Adapter> {
+        let redis = |url: String| Arc::new(RedisAdapter::start(redis::Config::new(url)).unwrap());
+        let nats = |url: String| Arc::new(NatsAdapter::start(nats::Config::new(url)).unwrap());
+        let places = |servers: &[Backend]| {
+            let places: Vec<_> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+            places.join(",")
+        };
         match self {
             Self::Memory(bus) => Arc::new(bus.adapter(memory::Config::default())),
-            Self::Redis(port, _) => Arc::new(RedisAdapter::start(redis::Config::new(format!("redis://127.0.0.1:{port}"))).unwrap()),
-            Self::RedisCluster(servers) => {
-                let config = redis::Config::new(servers[0].url("redis-cluster"));
-                Arc::new(RedisAdapter::start(config).unwrap())
-            }
-            Self::Nats(port, _) => Arc::new(NatsAdapter::start(nats::Config::new(format!("nats://127.0.0.1:{port}"))).unwrap()),
+            Self::Redis(port, _) => redis(format!("redis://127.0.0.1:{port}")),
+            Self::Sentinel(servers) => redis(format!("redis-sentinel://{}/master", places(&servers[2..]))),
+            Self::RedisCluster(servers) => redis(servers[0].url("redis-cluster")),
+            Self::Nats(port, _) => nats(format!("nats://127.0.0.1:{port}")),
+            Self::NatsCluster(servers, count) => nats(servers[count.fetch_add(1, Ordering::Relaxed) % 3].url("nats")),
         }
     }
 
@@ -84,21 +106,21 @@ impl Bus {
 /// Nodes, and two clients on each: client `n` and client `n + 3` on node `n`.
 struct Cluster {
     nodes: Vec<RunningNode>,
-    clients: Vec<WebSocket>,
+    clients: Vec<Client>,
     #[expect(dead_code, reason = "ends after the nodes")]
     bus: Bus,
 }
 
 impl Cluster {
     /// Each client hears `greeting` before the next one comes.
-    async fn start(bus: Bus, register: impl Fn(usize, &Io), greeting: &str) -> Self {
-        let nodes = bus.nodes(3, |_, _| {}).await;
+    async fn start(bus: Bus, dialect: Dialect, register: impl Fn(usize, &Io), greeting: &str) -> Self {
+        let nodes = bus.nodes(3, |_, config| config.server.hub.parser = dialect.parser()).await;
         let mut clients = Vec::new();
         for (number, node) in nodes.iter().enumerate() {
             register(number, node.io());
         }
         for node in nodes.iter().chain(&nodes) {
-            let mut client = WebSocket::connect(node.public_addr()).await;
+            let mut client = Client::connect(node.public_addr(), dialect).await;
             assert_eq!(client.text().await, greeting);
             clients.push(client);
         }
@@ -116,6 +138,14 @@ impl Cluster {
         }
     }
 
+    /// These get this packet next, and its one attachment.
+    async fn hear_file(&mut self, clients: impl IntoIterator<Item = usize>, packet: &str, attachment: &[u8]) {
+        for client in clients {
+            self.hear([client], packet).await;
+            assert_eq!(self.clients[client].binary().await, attachment, "client {client}");
+        }
+    }
+
     async fn stop(self) {
         for client in self.clients {
             drop(client);
@@ -126,31 +156,35 @@ impl Cluster {
     }
 }
 
-/// Defines a test over each kind of bus.
+/// Makes a test of a story over each of these buses, in one dialect.
+macro_rules! over {
+    ($name:ident, $story:ident, $dialect:ident, [$($bus:ident),*]) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $bus() {
+                    let bus = crate::cluster::Bus::$bus().await;
+                    super::super::$story(bus, crate::dsl::Dialect::$dialect).await;
+                }
+            )*
+        }
+    };
+}
+use over;
+
+/// Makes a test of a story over every kind of bus, for clients of either parser.
 macro_rules! over_every_bus {
     ($story:ident) => {
         mod $story {
-            use super::super::Bus;
+            use crate::cluster::over;
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn over_memory() {
-                super::$story(Bus::memory()).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn over_redis() {
-                super::$story(Bus::redis().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn over_a_redis_cluster() {
-                super::$story(Bus::redis_cluster().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn over_nats() {
-                super::$story(Bus::nats().await).await;
-            }
+            over!(
+                in_json,
+                $story,
+                Json,
+                [memory, redis, sentinel, redis_cluster, nats, nats_cluster]
+            );
+            over!(in_msgpack, $story, Msgpack, [memory, redis, redis_cluster, nats]);
         }
     };
 }

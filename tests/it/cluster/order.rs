@@ -23,7 +23,7 @@ const EVENTS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_memory() {
-    callers_are_heard_in_order(Bus::memory()).await;
+    callers_are_heard_in_order(Bus::memory().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,7 +126,7 @@ fn skip(client: usize, from: usize, event: usize) -> usize {
 /// Puts a relay before the server that holds back whatever passes, each connection by itself.
 async fn late(bus: Bus) -> (Bus, Relay) {
     let relay = match &bus {
-        Bus::Memory(_) | Bus::RedisCluster(_) => unreachable!("it has not one address"),
+        Bus::Memory(_) | Bus::Sentinel(_) | Bus::RedisCluster(_) | Bus::NatsCluster(..) => unreachable!("it has not one address"),
         Bus::Redis(port, ..) | Bus::Nats(port, ..) => Relay::start(*port).await,
     };
     relay.delay(Duration::from_millis(20));

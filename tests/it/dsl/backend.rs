@@ -1,6 +1,7 @@
 //! Servers of the backends, as child processes.
 
 use std::{
+    io::{BufRead as _, BufReader},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -33,26 +34,50 @@ impl Backend {
             let bus = free_port();
             format!(
                 "--port {port} --bind 127.0.0.1 --save --appendonly no --cluster-enabled yes --cluster-port {bus} --cluster-node-timeout 2000 --cluster-config-file {}",
-                nodes(port)
+                notes(port)
             )
         };
         let mut servers = Vec::new();
         for _ in 0..3 {
             servers.push(Self::start("redis-server", server).await);
         }
-        let cli = |arguments: &[String]| {
-            let output = Command::new("redis-cli").args(arguments).output().unwrap();
-            String::from_utf8(output.stdout).unwrap()
-        };
-        let mut create = vec!["--cluster".to_owned(), "create".to_owned()];
-        create.extend(servers.iter().map(|server| format!("127.0.0.1:{}", server.port)));
-        create.push("--cluster-yes".to_owned());
-        cli(&create);
+        let places = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+        let places = places.collect::<Vec<_>>().join(" ");
+        servers[0].cli(&format!("--cluster create {places} --cluster-yes"));
         for server in &servers {
-            let info = ["-p", &server.port.to_string(), "cluster", "info"].map(str::to_owned);
             within("the servers to find each other", async {
-                while !cli(&info).contains("cluster_state:ok") {
+                while !server.cli("cluster info").contains("cluster_state:ok") {
                     sleep(Duration::from_millis(20)).await;
+                }
+            })
+            .await;
+        }
+        servers.try_into().unwrap()
+    }
+
+    /// A Redis server and its replica, then three sentinels, all of which know of each other. The sentinels call the master `master`.
+    pub(crate) async fn sentinels() -> [Self; 5] {
+        let master = Self::redis().await;
+        let port = master.port;
+        let replica = Self::start("redis-server", |own| {
+            format!("--port {own} --bind 127.0.0.1 --save --appendonly no --repl-diskless-sync-delay 0 --replicaof 127.0.0.1 {port}")
+        })
+        .await;
+        let mut servers = vec![master, replica];
+        for _ in 0..3 {
+            // A sentinel keeps what it knows in its configuration file.
+            let sentinel = |own| {
+                let text = format!("port {own}\nbind 127.0.0.1\nsentinel monitor master 127.0.0.1 {port} 2\n");
+                std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(notes(own)), text).unwrap();
+                format!("{} --sentinel", notes(own))
+            };
+            servers.push(Self::start("redis-server", sentinel).await);
+        }
+        for sentinel in &servers[2..] {
+            within("the sentinels to find each other", async {
+                let known = ["num-slaves\n1\n", "num-other-sentinels\n2\n"];
+                while !known.iter().all(|known| sentinel.cli("sentinel master master").contains(known)) {
+                    sleep(Duration::from_millis(50)).await;
                 }
             })
             .await;
@@ -65,6 +90,28 @@ impl Backend {
         Self::start("nats-server", |port| format!("-a 127.0.0.1 -p {port}")).await
     }
 
+    /// Three NATS servers with routes to each other.
+    pub(crate) async fn nats_cluster() -> [Self; 3] {
+        let routes = [(); 3].map(|()| format!("nats://127.0.0.1:{}", free_port()));
+        let mut servers = Vec::new();
+        for own in &routes {
+            let server = |port| {
+                let routes = routes.join(",");
+                format!("-a 127.0.0.1 -p {port} --cluster_name it --cluster {own} --routes {routes}")
+            };
+            servers.push(Self::start("nats-server", server).await);
+        }
+        for server in &servers {
+            within("the servers to find each other", async {
+                while server.announced() < servers.len() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            })
+            .await;
+        }
+        servers.try_into().unwrap()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -72,6 +119,22 @@ impl Backend {
     /// `scheme` and the server's address.
     pub(crate) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// What `redis-cli` answers; the server is one of Redis.
+    pub(crate) fn cli(&self, command: &str) -> String {
+        let mut cli = Command::new("redis-cli");
+        let output = cli.args(["-p", &self.port.to_string()]).args(command.split(' ')).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().replace('\r', "")
+    }
+
+    /// How many servers of NATS this one names to those who connect, itself included.
+    fn announced(&self) -> usize {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut greeting = String::new();
+        BufReader::new(stream).read_line(&mut greeting).unwrap();
+        let urls = greeting.split("\"connect_urls\":[").nth(1).and_then(|rest| rest.split(']').next());
+        urls.map_or(0, |urls| urls.split(',').count())
     }
 
     async fn start(program: &str, arguments: impl Fn(u16) -> String) -> Self {
@@ -96,9 +159,9 @@ impl Backend {
     }
 }
 
-/// Where a server of a cluster keeps what it knows of the others.
-fn nodes(port: u16) -> String {
-    format!("nodes-{port}.conf")
+/// Where a server of several keeps what it knows of the others.
+fn notes(port: u16) -> String {
+    format!("notes-{port}.conf")
 }
 
 fn free_port() -> u16 {
@@ -108,8 +171,8 @@ fn free_port() -> u16 {
 impl Drop for Backend {
     fn drop(&mut self) {
         let killed = self.child.kill().and_then(|()| self.child.wait());
-        // Only a server of a cluster has written one.
-        drop(std::fs::remove_file(Path::new(env!("CARGO_TARGET_TMPDIR")).join(nodes(self.port))));
+        // Only a server of several has written one.
+        drop(std::fs::remove_file(Path::new(env!("CARGO_TARGET_TMPDIR")).join(notes(self.port))));
         assert!(killed.is_ok() || std::thread::panicking(), "{killed:?}");
     }
 }

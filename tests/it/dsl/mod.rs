@@ -1,6 +1,8 @@
 //! The words the tests are written in.
 
 mod backend;
+mod client;
+mod dialect;
 mod gauges;
 mod http;
 mod node;
@@ -13,6 +15,8 @@ use std::{future::Future, time::Duration};
 
 pub(crate) use self::{
     backend::Backend,
+    client::Client,
+    dialect::Dialect,
     gauges::{metric, until_empty},
     http::{Answer, exchange, request, settle, upgrade},
     node::{application, loopback, start, start_on, start_with, three_nodes},

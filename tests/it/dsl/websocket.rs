@@ -48,14 +48,18 @@ impl WebSocket {
 
     /// The next frame that is not a ping of Engine.IO (which is answered); `None` when the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        loop {
-            match within("a frame, or the end", self.0.next()).await? {
-                Ok(Message::Text(text)) if text == "2" => self.send("3").await,
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(message) => return Some(message),
-                Err(_) => return None,
+        // All pings together: they come for ever.
+        within("a frame, or the end", async {
+            loop {
+                match self.0.next().await? {
+                    Ok(Message::Text(text)) if text == "2" => self.send("3").await,
+                    Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                    Ok(message) => return Some(message),
+                    Err(_) => return None,
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next text frame.
