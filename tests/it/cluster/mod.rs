@@ -31,7 +31,8 @@ enum Bus {
     /// At this port, which is the server's, or that of something in front of it.
     Redis(u16, Backend),
     Sentinel([Backend; 5]),
-    RedisCluster([Backend; 3]),
+    /// Found by what answers at this port, as with Redis.
+    RedisCluster(u16, [Backend; 3]),
     Nats(u16, Backend),
     /// And how many adapters there were: each is at another server, so that what one publishes crosses a route.
     NatsCluster([Backend; 3], AtomicUsize),
@@ -53,7 +54,8 @@ impl Bus {
     }
 
     async fn redis_cluster() -> Self {
-        Self::RedisCluster(Backend::redis_cluster().await)
+        let servers = Backend::redis_cluster().await;
+        Self::RedisCluster(servers[0].port(), servers)
     }
 
     async fn nats() -> Self {
@@ -76,7 +78,7 @@ impl Bus {
             Self::Memory(bus) => Arc::new(bus.adapter(memory::Config::default())),
             Self::Redis(port, _) => redis(format!("redis://127.0.0.1:{port}")),
             Self::Sentinel(servers) => redis(format!("redis-sentinel://{}/master", places(&servers[2..]))),
-            Self::RedisCluster(servers) => redis(servers[0].url("redis-cluster")),
+            Self::RedisCluster(port, _) => redis(format!("redis-cluster://127.0.0.1:{port}")),
             Self::Nats(port, _) => nats(format!("nats://127.0.0.1:{port}")),
             Self::NatsCluster(servers, count) => nats(servers[count.fetch_add(1, Ordering::Relaxed) % 3].url("nats")),
         }

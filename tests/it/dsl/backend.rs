@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    ops::RangeInclusive,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -126,6 +127,21 @@ impl Backend {
         let mut cli = Command::new("redis-cli");
         let output = cli.args(["-p", &self.port.to_string()]).args(command.split(' ')).output().unwrap();
         String::from_utf8(output.stdout).unwrap().replace('\r', "")
+    }
+
+    /// The masters of a Redis Cluster as this server of it tells their addresses: the port of each, and the slots that it has.
+    pub(crate) fn masters(&self) -> Vec<(u16, Vec<RangeInclusive<u16>>)> {
+        let nodes = self.cli("cluster nodes");
+        let master = |line: &str| {
+            let words: Vec<_> = line.split(' ').collect();
+            let port = words[1].split(['@', ':']).nth(1).unwrap().parse().unwrap();
+            let slots = words[8..].iter().map(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                first.parse().unwrap()..=last.parse().unwrap()
+            });
+            (port, slots.collect())
+        };
+        nodes.lines().filter(|line| line.contains("master")).map(master).collect()
     }
 
     /// How many servers of NATS this one names to those who connect, itself included.
