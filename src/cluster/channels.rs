@@ -43,7 +43,8 @@ pub(super) struct Numbers {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Used {
-    epoch: u64,
+    /// When the counting began: see [`Origin::counting_since`](super::Origin).
+    since: u64,
     last: u64,
 }
 
@@ -68,38 +69,38 @@ impl Channel {
         self.subscribed.load(Relaxed)
     }
 
-    /// The last number used in this epoch.
-    pub(super) fn used(&self, epoch: u64) -> u64 {
+    /// The last number used since this counting began.
+    pub(super) fn used(&self, since: u64) -> u64 {
         // In this order, so that what is being published has been when its number is told.
         let _numbers = lock(&self.numbers);
-        lock(&self.used).in_epoch(epoch)
+        lock(&self.used).since(since)
     }
 
     /// Draws the next number on this topic; the caller holds `numbers`.
-    pub(super) fn next(&self, epoch: u64) -> u64 {
-        lock(&self.used).next(epoch)
+    pub(super) fn next(&self, since: u64) -> u64 {
+        lock(&self.used).next(since)
     }
 }
 
 impl Numbers {
-    /// Draws the next number of the namespace, from 1 in a new epoch.
-    pub(super) fn next(&mut self, epoch: u64) -> u64 {
-        self.used.next(epoch)
+    /// Draws the next number of the namespace, from 1 when a new counting begins.
+    pub(super) fn next(&mut self, since: u64) -> u64 {
+        self.used.next(since)
     }
 }
 
 impl Used {
-    fn next(&mut self, epoch: u64) -> u64 {
-        if self.epoch != epoch {
-            *self = Self { epoch, last: 0 };
+    fn next(&mut self, since: u64) -> u64 {
+        if self.since != since {
+            *self = Self { since, last: 0 };
         }
         self.last += 1;
         self.last
     }
 
-    /// The last number of this epoch. Changes nothing: the caller's epoch may be the one before.
-    fn in_epoch(self, epoch: u64) -> u64 {
-        if self.epoch == epoch { self.last } else { 0 }
+    /// The last number of this counting. Changes nothing: the caller's may be the one before.
+    fn since(self, since: u64) -> u64 {
+        if self.since == since { self.last } else { 0 }
     }
 }
 
@@ -201,9 +202,9 @@ impl Channels {
         whole.filter(|channel| !channel.is_subscribed()).count()
     }
 
-    /// Forgets the namespaces of which no channel is subscribed and nothing was published in this epoch, and gives their numbers to
+    /// Forgets the namespaces of which no channel is subscribed and nothing was published since this counting began, and gives their ids to
     /// others: a number that was drawn there would be drawn again. The caller sees to it that nobody remembers what belonged to the ids.
-    pub(super) fn forget_idle(&mut self, epoch: u64) -> Vec<TopicId> {
+    pub(super) fn forget_idle(&mut self, since: u64) -> Vec<TopicId> {
         let mut kept = vec![false; self.slots.len()];
         for channel in self.iter().filter(|channel| channel.is_subscribed()) {
             if let Some(kept) = kept.get_mut(channel.whole.0 as usize) {
@@ -214,7 +215,7 @@ impl Channels {
         for slot in self.slots.iter_mut().skip(1) {
             let idle = slot.take_if(|channel| {
                 let mut numbers = lock(&channel.numbers);
-                let used = numbers.used.in_epoch(epoch) > 0;
+                let used = numbers.used.since(since) > 0;
                 let kept = kept.get(channel.whole.0 as usize).copied().unwrap_or(true);
                 let idle = !kept && !used && !numbers.ended;
                 numbers.forgotten |= idle;

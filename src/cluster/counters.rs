@@ -29,7 +29,7 @@ counters! {
         copies,
         /// Envelopes that had been received before.
         repeats,
-        /// Commands of other nodes that never arrived, found by their numbers; each is counted once.
+        /// Commands of other nodes that never arrived, or after later ones, found by their numbers; each is counted once.
         holes,
         /// Heartbeats of other nodes that never arrived.
         heartbeats_missed,

@@ -70,10 +70,7 @@ impl Emitter {
         config.check()?;
         let topics = Topics::new(&config.name)?;
         let inbox = adapter.inbox().ok_or(StartError::AdapterInUse)?;
-        let origin = Origin {
-            tag: NodeTag::random(),
-            epoch: clock(),
-        };
+        let origin = Origin::started(NodeTag::random(), clock());
         Ok(Self {
             link: Link::new(config, topics, Arc::clone(&adapter), origin),
             adapter,

@@ -276,8 +276,8 @@ impl Membership {
         unsuspected.map(|known| known.heard + self.times.suspect_after).min()
     }
 
-    /// This node begins a new epoch: its heartbeats are numbered from 1 again.
-    pub(super) fn renew(&mut self) {
+    /// This node numbers its heartbeats from 1 again.
+    pub(super) fn count_anew(&mut self) {
         self.canary.sequence = 0;
     }
 

@@ -249,7 +249,7 @@ impl SimulatedNode {
             *fresh += 1;
             self.origin.epoch = *fresh;
             self.sent = 0;
-            self.membership.renew();
+            self.membership.count_anew();
         }
         events
     }

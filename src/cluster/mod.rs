@@ -13,6 +13,7 @@
 //! | `receiver` | the receiving half: the one task that reads the inbox |
 //! | `requests` | what this node has asked the others (sans-IO) |
 //! | `replying` | answers what others ask this one |
+//! | `said` | what stands in the log once, however often there is cause |
 //! | `emitter` | emits from a process that is no node |
 //! | `journal` | the logs of recoverable namespaces, and the records of their sessions |
 //!
@@ -31,6 +32,7 @@ mod receiver;
 mod replying;
 mod requests;
 mod routes;
+mod said;
 mod sequences;
 mod topics;
 mod wire;
@@ -77,13 +79,40 @@ use crate::{
 pub struct Origin {
     /// The node's tag.
     pub tag: NodeTag,
-    /// When it started, in milliseconds since 1970; a later one when it was held for gone and came back.
+    /// When it started, in milliseconds since 1970, times 65 536; one more each time that it was held for gone and came back.
     pub epoch: u64,
+}
+
+/// The bits of an epoch that count how often a node came back.
+const RETURNS: u32 = 16;
+
+impl Origin {
+    /// A node that starts now, in milliseconds since 1970.
+    fn started(tag: NodeTag, now: u64) -> Self {
+        let epoch = now.min(u64::MAX >> RETURNS) << RETURNS;
+        Self { tag, epoch }
+    }
+
+    /// The same start of the same node, after it was held for gone. It goes on counting what it publishes: who was away meanwhile learns from
+    /// the next number what it has missed.
+    fn returned(self) -> Self {
+        let epoch = self.epoch.saturating_add(1);
+        Self { epoch, ..self }
+    }
+
+    /// When it began to count from 1 what it publishes.
+    fn counting_since(self) -> u64 {
+        self.epoch >> RETURNS
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.tag, self.epoch)
+        write!(f, "{}@{}", self.tag, self.counting_since())?;
+        match self.epoch % (1 << RETURNS) {
+            0 => Ok(()),
+            returns => write!(f, "+{returns}"),
+        }
     }
 }
 
@@ -112,10 +141,7 @@ impl Cluster {
         config.check()?;
         let topics = Topics::new(&config.name)?;
         let inbox = adapter.inbox().ok_or(StartError::AdapterInUse)?;
-        let origin = Origin {
-            tag,
-            epoch: receiver::clock(),
-        };
+        let origin = Origin::started(tag, receiver::clock());
         let link = Arc::new(Link::new(config, topics, adapter.clone(), origin));
         let (stand, standing) = watch::channel(Standing::new(receiver::now()));
         for channel in [&link.control, &link.requests, &link.own] {

@@ -22,7 +22,8 @@ use super::{
     link::{Link, Wish, lock},
     membership::{Event, Heard, Membership, Times},
     replying::Desk,
-    sequences::{Seen, Sequences, TopicId},
+    said::Said,
+    sequences::{Seen, Sequences, TopicId, Turn},
     wire::{self, Envelope, Flags, Goodbye, Heartbeat, Kind, WireError, unpack},
 };
 use crate::hub::{Command, Hub, NodeLeft, Scope};
@@ -194,7 +195,7 @@ impl Receiver {
     }
 
     /// Forgets channels that clients have made this node use and that nobody needs, once there are many. Numbers that others have seen
-    /// can only be forgotten with their epoch.
+    /// can only be forgotten when all are counted anew, in another epoch.
     fn tidy(&mut self, now: Instant) {
         if self.link.idle() <= MAX_IDLE {
             return;
@@ -203,7 +204,7 @@ impl Receiver {
         let mut forgotten = self.link.forget_idle();
         if self.link.idle() > MAX_IDLE {
             tracing::info!("many namespaces have come and gone: this node begins a new epoch");
-            self.begin_epoch(now);
+            self.count_anew(now);
             forgotten.extend(self.link.forget_idle());
         }
         for topic in forgotten {
@@ -294,11 +295,13 @@ impl Receiver {
             Seen::Hole(missing) => self.hole(address.origin, &channel, missing),
         }
         if channel.is_of_namespace() {
-            if self.sequences.is_copy(address.origin, channel.whole, address.namespace_sequence) {
-                counters.copies.increment();
-                return Ok(());
+            match self.sequences.command(address.origin, channel.whole, address.namespace_sequence) {
+                Turn::Next => return self.command(&envelope, &channel),
+                Turn::Copy => counters.copies.increment(),
+                // Out of order it is of no use: it counts as one that never arrived.
+                Turn::Late => self.hole(address.origin, &channel, 1),
             }
-            self.command(&envelope, &channel)
+            Ok(())
         } else if channel.id == self.link.control.id {
             self.control(&envelope)
         } else {
@@ -463,12 +466,14 @@ impl Receiver {
             Event::Joined(member) => {
                 counters.joined.increment();
                 tracing::info!(origin = %member.origin, node = &*member.node, "a node has joined");
+                self.sequences.readmit(member.origin);
                 self.hasten(now);
             }
             Event::Restarted { gone, member } => {
                 counters.joined.increment();
                 tracing::info!(origin = %member.origin, node = &*member.node, "a node has begun a new epoch");
                 self.sequences.retire(gone);
+                self.sequences.readmit(member.origin);
                 self.hasten(now);
             }
             Event::Suspected(origin) => {
@@ -486,7 +491,7 @@ impl Receiver {
                 tracing::warn!(%origin, "a node was removed: nothing was heard of it for too long");
                 self.sequences.retire(origin);
             }
-            Event::RemovedUs(by) => self.renew(now, by),
+            Event::RemovedUs(by) => self.come_back(now, by),
             Event::Clash(with) => {
                 counters.clashes.increment();
                 if self.said.first(Said::CLASH) {
@@ -502,19 +507,26 @@ impl Receiver {
         }
     }
 
-    /// Another node holds this one for gone: comes back under a new epoch.
-    fn renew(&mut self, now: Instant, by: Origin) {
+    /// Another node holds this one for gone: comes back under a new epoch, in which its numbers go on.
+    fn come_back(&mut self, now: Instant, by: Origin) {
         tracing::warn!(%by, "this node was held for gone, and begins a new epoch");
-        self.begin_epoch(now);
+        self.begin_epoch(now, self.link.origin().returned());
     }
 
-    fn begin_epoch(&mut self, now: Instant) {
-        self.link.counters.renewals.increment();
-        self.link.renew(clock().max(self.link.origin().epoch + 1));
-        self.membership.renew();
+    /// Begins a new epoch, in which all numbers start at 1 again.
+    fn count_anew(&mut self, now: Instant) {
+        let origin = self.link.origin();
+        let since = clock().max(origin.counting_since() + 1);
+        self.begin_epoch(now, Origin::started(origin.tag, since));
+        self.membership.count_anew();
         for (_, above) in &mut self.proving {
             *above = 0;
         }
+    }
+
+    fn begin_epoch(&mut self, now: Instant, origin: Origin) {
+        self.link.counters.renewals.increment();
+        self.link.renew(origin);
         self.hasten(now);
     }
 
@@ -531,26 +543,6 @@ impl Receiver {
         if self.said.first(reason) {
             tracing::warn!(%topic, bytes = message.len(), %error, "an envelope is ignored, and so will be further ones like it");
         }
-    }
-}
-
-/// What was said already, a bit each.
-#[derive(Debug, Default)]
-struct Said(u8);
-
-impl Said {
-    const VERSION: u8 = 1;
-    const CLUSTER: u8 = 1 << 1;
-    const MAC: u8 = 1 << 2;
-    const MALFORMED: u8 = 1 << 3;
-    const CLASH: u8 = 1 << 4;
-    const CROWDED: u8 = 1 << 5;
-
-    /// Whether this is the first time.
-    fn first(&mut self, what: u8) -> bool {
-        let first = self.0 & what == 0;
-        self.0 |= what;
-        first
     }
 }
 
@@ -572,23 +564,4 @@ pub(super) fn now() -> Instant {
 pub(super) fn clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_reason_is_said_once() {
-        let mut said = Said::default();
-        assert_eq!(
-            [
-                said.first(Said::MAC),
-                said.first(Said::MAC),
-                said.first(Said::VERSION),
-                said.first(Said::MAC)
-            ],
-            [true, false, true, false]
-        );
-    }
 }

@@ -5,12 +5,14 @@
 //! last number used, so that a lost tail is found too.
 //!
 //! Nothing is counted before there is a baseline: the first message of an origin, or what its heartbeat reports while the
-//! subscription of the topic is known to be live (see [`Sequences::arm`]). In a new epoch an origin numbers from 1 again, so who has
-//! heard it on a topic before misses whatever stands before the first message of the new one.
+//! subscription of the topic is known to be live (see [`Sequences::arm`]). A node that was held for gone goes on counting in its new epoch, so
+//! what was missed before, between and after is known by the next number. In an epoch in which an origin numbers from 1 again, who has heard
+//! it on a topic before misses whatever stands before the first message of the new one.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use super::Origin;
+use crate::engine::id::NodeTag;
 
 /// Which topic of this node; made by the caller, dense from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +29,17 @@ pub(super) enum Seen {
     Hole(u64),
 }
 
+/// What a command's number in its namespace tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is in its turn.
+    Next,
+    /// It has come on another topic.
+    Copy,
+    /// Later ones have come before it on other topics: it was stuck on a connection that was given up, while others went over the next one.
+    Late,
+}
+
 /// The most origins that are remembered. A further one replaces a retired one, or else the one heard least recently.
 const MAX_ORIGINS: usize = 1024;
 
@@ -36,11 +49,27 @@ const MAX_RETIRED: usize = 64;
 /// The last number seen of each origin on each topic.
 #[derive(Debug, Default)]
 pub(super) struct Sequences {
-    origins: HashMap<Origin, Known>,
+    origins: HashMap<Counting, Known>,
     /// Topics whose subscription is known to be live.
     armed: Vec<bool>,
     /// Counts calls; orders origins by when they were heard.
     now: u64,
+}
+
+/// What one start of a node publishes, whatever its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Counting {
+    tag: NodeTag,
+    since: u64,
+}
+
+impl From<Origin> for Counting {
+    fn from(origin: Origin) -> Self {
+        Self {
+            tag: origin.tag,
+            since: origin.counting_since(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -79,13 +108,17 @@ impl Sequences {
         }
     }
 
-    /// Whether a command with this number in its namespace has come on another of the namespace's topics. They come in the order of their
-    /// numbers, whatever the topic.
-    pub(super) fn is_copy(&mut self, origin: Origin, whole: TopicId, sequence: u64) -> bool {
+    /// A command with this number in its namespace has come, which is new on its topic. Commands come in the order of these numbers,
+    /// whatever their topics, and the copies of one command, each on another topic, follow each other.
+    pub(super) fn command(&mut self, origin: Origin, whole: TopicId, sequence: u64) -> Turn {
         let last = slot(&mut self.known(origin).namespaces, whole);
-        let copy = sequence <= *last;
+        let turn = match sequence.cmp(last) {
+            Ordering::Greater => Turn::Next,
+            Ordering::Equal => Turn::Copy,
+            Ordering::Less => Turn::Late,
+        };
         *last = sequence.max(*last);
-        copy
+        turn
     }
 
     /// The origin says that `used` is the last number it has used on `topic`. Returns how many are newly known to be missing.
@@ -123,7 +156,7 @@ impl Sequences {
 
     /// The origin has left: what is known of it may be replaced first.
     pub(super) fn retire(&mut self, origin: Origin) {
-        if let Some(known) = self.origins.get_mut(&origin) {
+        if let Some(known) = self.origins.get_mut(&origin.into()) {
             known.retired = true;
         }
         let retired = self.origins.values().filter(|known| known.retired).count();
@@ -132,27 +165,35 @@ impl Sequences {
         }
     }
 
+    /// The origin is there, maybe again.
+    pub(super) fn readmit(&mut self, origin: Origin) {
+        if let Some(known) = self.origins.get_mut(&origin.into()) {
+            known.retired = false;
+        }
+    }
+
     fn known(&mut self, origin: Origin) -> &mut Known {
-        if !self.origins.contains_key(&origin) {
-            let last = self.baselines(origin);
+        let counting = Counting::from(origin);
+        if !self.origins.contains_key(&counting) {
+            let last = self.baselines(counting);
             if self.origins.len() >= MAX_ORIGINS {
                 self.replace();
             }
-            self.origins.insert(origin, Known { last, ..Known::default() });
+            self.origins.insert(counting, Known { last, ..Known::default() });
         }
         self.now += 1;
-        let known = self.origins.entry(origin).or_default();
+        let known = self.origins.entry(counting).or_default();
         known.heard = self.now;
         known
     }
 
-    /// What a new origin starts with: 0 on each topic on which an epoch before was heard.
-    fn baselines(&self, origin: Origin) -> Vec<Option<u64>> {
+    /// What a new origin starts with: 0 on each topic on which it was heard when it counted before.
+    fn baselines(&self, counting: Counting) -> Vec<Option<u64>> {
         let before = self
             .origins
             .iter()
-            .filter(|(known, _)| known.tag == origin.tag && known.epoch < origin.epoch);
-        let last = before.max_by_key(|(known, _)| known.epoch).map(|(_, known)| &known.last);
+            .filter(|(known, _)| known.tag == counting.tag && known.since < counting.since);
+        let last = before.max_by_key(|(known, _)| known.since).map(|(_, known)| &known.last);
         last.into_iter().flatten().map(|last| last.map(|_| 0)).collect()
     }
 

@@ -11,10 +11,7 @@ const A: TopicId = TopicId(0);
 const B: TopicId = TopicId(1);
 
 fn origin(tag: u8, epoch: u64) -> Origin {
-    Origin {
-        tag: NodeTag([tag, 0, 0]),
-        epoch,
-    }
+    Origin::started(NodeTag([tag, 0, 0]), epoch)
 }
 
 fn armed() -> Sequences {
@@ -83,6 +80,39 @@ fn what_is_missing_at_the_beginning_of_a_new_epoch_is_counted() {
     assert_eq!(sequences.message(origin(1, 2), A, 3), Seen::Hole(2));
     assert_eq!(sequences.message(origin(1, 2), B, 3), Seen::New, "it was not heard there before");
     assert_eq!(sequences.reported(origin(1, 3), A, 5), 5);
+}
+
+#[test]
+fn who_was_held_for_gone_goes_on_counting() {
+    let mut sequences = armed();
+    let (before, after) = (origin(1, 1), origin(1, 1).returned());
+    assert_eq!(sequences.message(before, A, 7), Seen::New);
+    sequences.retire(before);
+    assert_eq!(
+        sequences.message(after, A, 12),
+        Seen::Hole(4),
+        "the last of before, and the first of after"
+    );
+    assert_eq!(sequences.message(before, A, 9), Seen::Repeat, "it was counted");
+    assert_eq!(sequences.reported(before, A, 11), 0);
+    sequences.readmit(after);
+    for number in 2..=100 {
+        sequences.message(origin(2, number), A, 1);
+        sequences.retire(origin(2, number));
+    }
+    assert_eq!(
+        sequences.message(after, A, 14),
+        Seen::Hole(1),
+        "it is not among those that are gone"
+    );
+}
+
+#[test]
+fn a_command_has_its_turn_whatever_its_topic() {
+    let mut sequences = armed();
+    let turns = [1, 1, 3, 2, 3, 4].map(|number| sequences.command(origin(1, 1), A, number));
+    assert_eq!(turns, [Turn::Next, Turn::Copy, Turn::Next, Turn::Late, Turn::Copy, Turn::Next]);
+    assert_eq!(sequences.command(origin(1, 2), A, 1), Turn::Next);
 }
 
 #[test]

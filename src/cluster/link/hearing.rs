@@ -110,10 +110,10 @@ impl Link {
         read(&self.channels).idle()
     }
 
-    /// Forgets the channels whose numbers nobody has seen in this epoch: see [`Channels::forget_idle`](crate::cluster::channels::Channels::forget_idle).
+    /// Forgets the channels on which nothing is counted now: see [`Channels::forget_idle`](crate::cluster::channels::Channels::forget_idle).
     pub(in crate::cluster) fn forget_idle(&self) -> Vec<TopicId> {
-        let epoch = self.origin().epoch;
-        self.channels.write().unwrap_or_else(PoisonError::into_inner).forget_idle(epoch)
+        let since = self.origin().counting_since();
+        self.channels.write().unwrap_or_else(PoisonError::into_inner).forget_idle(since)
     }
 }
 

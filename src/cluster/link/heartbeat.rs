@@ -47,10 +47,10 @@ impl Link {
     }
 
     fn used(&self, turn: usize) -> Used {
-        let epoch = self.origin().epoch;
+        let since = self.origin().counting_since();
         let channels: Vec<_> = read(&self.channels).iter().cloned().collect();
         let used = channels.into_iter().map(|channel| {
-            let used = channel.used(epoch);
+            let used = channel.used(since);
             (channel, used)
         });
         let mut used: Vec<_> = used.filter(|(_, used)| *used > 0).collect();

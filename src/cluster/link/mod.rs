@@ -54,7 +54,7 @@ pub(super) struct Link {
     tags: RwLock<HashSet<NodeTag>>,
     topics: Topics,
     adapter: Arc<dyn Adapter>,
-    /// Epochs of this node, the present one last. Read per envelope, written when the node was removed.
+    /// The present epoch of this node. Read per envelope, written when a new one begins.
     epoch: AtomicU64,
     past_epochs: Mutex<Vec<u64>>,
     /// The features that all living members have, this node included.
@@ -139,13 +139,13 @@ impl Link {
         origin.tag == self.tag && (origin.epoch == self.epoch.load(Relaxed) || lock(&self.past_epochs).contains(&origin.epoch))
     }
 
-    /// Begins a new epoch: all numbers start at 1 again.
-    pub(super) fn renew(&self, epoch: u64) {
+    /// Begins the epoch of this origin.
+    pub(super) fn renew(&self, origin: Origin) {
         let mut past = lock(&self.past_epochs);
         if past.len() == PAST_EPOCHS {
             past.remove(0);
         }
-        past.push(self.epoch.swap(epoch, Relaxed));
+        past.push(self.epoch.swap(origin.epoch, Relaxed));
     }
 
     /// Uses those features from now on that all of `members` have.
@@ -224,11 +224,12 @@ impl Link {
             return Err(PublishError::Closed);
         }
         let origin = self.origin();
-        let namespace_sequence = numbers.next(origin.epoch);
+        let since = origin.counting_since();
+        let namespace_sequence = numbers.next(since);
         let mut outcome = Ok(());
         for channel in channels {
             // A number is used up also by what cannot be offered.
-            let topic_sequence = channel.next(origin.epoch);
+            let topic_sequence = channel.next(since);
             let Ok(body) = &body else { continue };
             numbers.ended = body.kind == Kind::Goodbye;
             let address = Address {
@@ -268,7 +269,7 @@ impl Link {
 
     /// The last number used on the control topic.
     pub(super) fn control_sequence(&self) -> u64 {
-        self.control.used(self.origin().epoch)
+        self.control.used(self.origin().counting_since())
     }
 
     /// The channel of a namespace, made when it is new.

@@ -132,6 +132,8 @@ pub(super) enum Fate {
     Sent,
     Lost,
     SentTwice,
+    /// Sent behind the next one that is sent.
+    Late,
     Refused(PublishError),
 }
 
@@ -141,6 +143,7 @@ type Fates = Box<dyn FnMut(&Topic) -> Fate + Send>;
 pub(super) struct Faulty {
     pub(super) inner: MemoryAdapter,
     fates: Mutex<Fates>,
+    late: Mutex<Vec<(Topic, Bytes)>>,
 }
 
 impl Faulty {
@@ -148,6 +151,7 @@ impl Faulty {
         Self {
             inner: bus.adapter(memory::Config::default()),
             fates: Mutex::new(Box::new(|_| Fate::Sent)),
+            late: Mutex::default(),
         }
     }
 
@@ -178,7 +182,15 @@ impl Adapter for Faulty {
     fn publish(&self, topic: &Topic, message: Bytes) -> Result<(), PublishError> {
         let fate = lock(&self.fates)(topic);
         match fate {
-            Fate::Sent => self.inner.publish(topic, message),
+            Fate::Sent => {
+                self.inner.publish(topic, message)?;
+                let mut late = std::mem::take(&mut *lock(&self.late)).into_iter();
+                late.try_for_each(|(topic, message)| self.inner.publish(&topic, message))
+            }
+            Fate::Late => {
+                lock(&self.late).push((topic.clone(), message));
+                Ok(())
+            }
             Fate::Lost => Ok(()),
             Fate::SentTwice => {
                 self.inner.publish(topic, message.clone())?;

@@ -232,3 +232,53 @@ async fn threads_that_emit_while_heartbeats_flow_make_no_holes() {
     assert_eq!(client.events().await.len() as u64, THREADS * EACH);
     assert!(one.count("heartbeats") > 10);
 }
+
+/// A node that was held for gone says nothing more under its old epoch; so who was away then must learn from the new one what it missed.
+#[tokio::test(start_paused = true)]
+async fn who_was_away_while_another_came_back_under_a_new_epoch_counts_what_it_missed_of_both() {
+    let bus = MemoryBus::new();
+    let (one, two, three) = (
+        Node::start(&bus, Config::default()).await,
+        Node::start(&bus, Config::default()).await,
+        Node::start(&bus, Config::default()).await,
+    );
+    let client = three.client("/").await;
+    one.io.emit("n", &0).unwrap();
+    assert_eq!(client.events().await.len(), 1);
+    for node in [&one, &three] {
+        node.adapter.inner.set_connected(false);
+    }
+    one.io.emit("n", &1).unwrap();
+    heartbeats(12).await;
+    one.adapter.inner.set_connected(true);
+    one.io.emit("n", &2).unwrap();
+    heartbeats(3).await;
+    assert_eq!(one.count("renewals"), 1);
+    one.io.emit("n", &3).unwrap();
+    heartbeats(1).await;
+    three.adapter.inner.set_connected(true);
+    one.io.emit("n", &4).unwrap();
+    assert_eq!(client.events().await, [r#"["n",4]"#]);
+    heartbeats(3).await;
+    assert_eq!((two.count("holes"), three.count("holes"), one.count("holes")), (1, 3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_later_events_on_another_topic_is_dropped_and_counted() {
+    let bus = MemoryBus::new();
+    let (one, two) = (
+        Node::start(&bus, Config::default()).await,
+        Node::start(&bus, Config::default()).await,
+    );
+    let (_here, there) = (one.client("/").await, two.client("/").await);
+    two.io.local().sockets_join(["a", "b"]).await;
+    heartbeats(2).await;
+    let mut fates = [Fate::Sent, Fate::Late, Fate::Sent].into_iter();
+    one.adapter.commands(move || fates.next().unwrap_or(Fate::Sent));
+    for (number, room) in ["a", "b", "a", "b"].into_iter().enumerate() {
+        one.io.to(room).emit("n", &number).unwrap();
+    }
+    assert_eq!(there.events().await, [r#"["n",0]"#, r#"["n",2]"#, r#"["n",3]"#]);
+    heartbeats(2).await;
+    assert_eq!((two.count("holes"), two.count("copies"), two.count("repeats")), (1, 0, 0));
+}

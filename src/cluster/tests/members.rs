@@ -145,8 +145,8 @@ async fn two_nodes_of_one_tag_say_so() {
     let bus = MemoryBus::new();
     let tag = NodeTag([7; 3]);
     let one = Node::start_now(&bus, named("one"), tag);
-    // Epochs are milliseconds of the wall clock, which a paused clock does not stop.
-    while crate::cluster::receiver::clock() == one.cluster.origin().epoch {
+    // Epochs are of the wall clock, which a paused clock does not stop.
+    while crate::cluster::receiver::clock() == one.cluster.origin().counting_since() {
         std::hint::spin_loop();
     }
     let two = Node::start_now(&bus, named("two"), tag);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! envelope = version (u8 = 1), length of the header (u32, big endian), header, payload
-//! header   = MessagePack [cluster name, origin tag (bin 3), start epoch, namespace sequence, topic sequence, kind, flags,
+//! header   = MessagePack [cluster name, origin tag (bin 3), epoch, namespace sequence, topic sequence, kind, flags,
 //!                         part (bin), MAC (bin 16) or nil]
 //! part     = MessagePack, by kind:
 //!   emit        [namespace, rooms, except, lengths of the attachments]
@@ -18,6 +18,9 @@
 //! payload  = of an emit, an ask or a tell: the JSON, then the attachments, back to back; of a reply: its items one after the other, each
 //!            the JSON and its attachments, with their lengths in the part; otherwise empty
 //! ```
+//!
+//! An epoch is the time of a node's start, in milliseconds since 1970, times 65 536, and one more each time that it came back after others had
+//! held it for gone. Sequences count from 1 since the start, in all its epochs.
 //!
 //! A request is answered to the topic of the node that asks, within so many milliseconds; request 0 wants no reply. The first reply
 //! says how many items there will be in all, unless the node is busy.
