@@ -52,6 +52,10 @@ mod features;
 // A connection breaks and comes back: nothing missed, nothing twice.
 mod recovery;
 
+// Nodes as processes, killed, paused, cut off, and their backend, too: nothing twice, nothing out of order, every loss counted.
+#[path = "../chaos/mod.rs"]
+mod chaos;
+
 // Rules of the broker, as a person writes them.
 mod broker;
 // The binary: what it prints and how it ends.

@@ -1,6 +1,7 @@
 //! Servers of the backends, as child processes.
 
 use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{BufRead as _, BufReader},
     net::{Ipv4Addr, TcpListener, TcpStream},
     ops::RangeInclusive,
@@ -18,6 +19,8 @@ use super::within;
 pub(crate) struct Backend {
     child: Child,
     port: u16,
+    program: String,
+    arguments: String,
 }
 
 impl Backend {
@@ -153,26 +156,50 @@ impl Backend {
         urls.map_or(0, |urls| urls.split(',').count())
     }
 
+    /// Kills it, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).unwrap();
+    }
+
+    /// Starts it again after it was killed: the same server, that has forgotten everything.
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(&self.program, &self.arguments);
+        self.answers().await;
+    }
+
     async fn start(program: &str, arguments: impl Fn(u16) -> String) -> Self {
         let port = free_port();
-        let child = Command::new(program)
-            .args(arguments(port).split(' '))
-            .current_dir(env!("CARGO_TARGET_TMPDIR"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|problem| panic!("cannot start {program} ({problem}): install the Debian package {program}"));
-        let mut backend = Self { child, port };
+        let arguments = arguments(port);
+        let mut backend = Self {
+            child: spawn(program, &arguments),
+            port,
+            program: program.to_owned(),
+            arguments,
+        };
+        backend.answers().await;
+        backend
+    }
+
+    async fn answers(&mut self) {
         within("the backend's server to answer", async {
-            while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-                assert!(backend.child.try_wait().unwrap().is_none(), "{program} ended at once");
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+                assert!(self.child.try_wait().unwrap().is_none(), "{} ended at once", self.program);
                 sleep(Duration::from_millis(10)).await;
             }
         })
         .await;
-        backend
     }
+}
+
+fn spawn(program: &str, arguments: &str) -> Child {
+    Command::new(program)
+        .args(arguments.split(' '))
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|problem| panic!("cannot start {program} ({problem}): install the Debian package {program}"))
 }
 
 /// Where a server of several keeps what it knows of the others.
@@ -180,8 +207,16 @@ fn notes(port: u16) -> String {
     format!("notes-{port}.conf")
 }
 
+/// A free port outside the range from which the system draws ports for outgoing connections: one of those could be taken while a server is
+/// away, or a client that knocks there be connected to itself.
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let port = 10_000 + u16::try_from(random % 20_000).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Drop for Backend {

@@ -22,7 +22,7 @@ pub(crate) use self::{
     node::{application, loopback, start, start_on, start_with, three_nodes},
     polling::Polling,
     raw::{Raw, frame},
-    relay::Relay,
+    relay::{Relay, Way},
     websocket::WebSocket,
 };
 

@@ -92,19 +92,16 @@ impl Relay {
         }
     }
 
-    #[expect(dead_code, reason = "outages will")]
     /// From now on nothing passes this way; connections stay, also those that come.
     pub(crate) fn freeze(&self, way: Way) {
         self.path(way).send_modify(|path| path.frozen = true);
     }
 
-    #[expect(dead_code, reason = "outages will")]
     /// What waits passes again, and what comes after it.
     pub(crate) fn thaw(&self, way: Way) {
         self.path(way).send_modify(|path| path.frozen = false);
     }
 
-    #[expect(dead_code, reason = "outages will")]
     /// Breaks all connections; new ones are taken.
     pub(crate) fn cut(&self) {
         self.breaks.send_modify(|breaks| *breaks += 1);
