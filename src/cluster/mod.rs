@@ -26,6 +26,7 @@ mod emitter;
 mod health;
 mod interest;
 mod journal;
+mod keys;
 mod link;
 mod membership;
 mod receiver;
@@ -58,9 +59,10 @@ pub use counters::Counters;
 pub use emitter::{Emission, Emitter, EmitterError};
 pub use health::Health;
 pub use journal::Store;
+pub use keys::Secret;
+pub(crate) use keys::{Keys, Purpose};
 pub use membership::Member;
 pub use topics::NameError;
-pub use wire::Secret;
 
 use self::{
     health::Standing,

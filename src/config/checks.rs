@@ -134,10 +134,22 @@ fn cluster(settings: &Settings, reader: &mut Reader<'_>) {
         );
         reader.conflict(&["cluster.remove_after", "cluster.suspect_after"], text);
     }
-    if cluster.secret.reveal().is_some_and(|secret| secret.len() < 16) {
+    for (key, secret) in [
+        ("cluster.secret", &cluster.secret),
+        ("cluster.second_secret", &cluster.second_secret),
+    ] {
+        if secret.reveal().is_some_and(|secret| secret.len() < 16) {
+            reader.notes.push(format!("{key} is shorter than 16 characters: it can be guessed"));
+        }
+    }
+    if cluster.second_secret.reveal().is_some() && cluster.secret.reveal().is_none() {
+        let text = "the second secret signs nothing; expected cluster.secret, too".to_owned();
+        reader.conflict(&["cluster.second_secret", "cluster.secret"], text);
+    }
+    if settings.adapter.kind != AdapterKind::Memory && cluster.secret.reveal().is_none() {
         reader
             .notes
-            .push("cluster.secret is shorter than 16 characters: it can be guessed".to_owned());
+            .push("cluster.secret is empty: whoever reaches the backend can speak for a node".to_owned());
     }
 }
 

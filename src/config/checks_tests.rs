@@ -51,6 +51,10 @@ fn keys_that_contradict_each_other_are_mistakes() {
             "cluster.remove_after: remove_after = 1s must be above suspect_after = 2.5s",
         ),
         (
+            "cluster.second_secret = \"a long secret of the cluster\"",
+            "cluster.second_secret: the second secret signs nothing; expected cluster.secret, too",
+        ),
+        (
             "adapter.nats.token = \"t\"\nadapter.nats.user = \"u\"",
             "adapter.nats.token: expected one way to log in",
         ),
@@ -86,14 +90,22 @@ fn doubtful_combinations_are_notes() {
         ("recovery.max_events = 5", "recovery.max_events has no effect"),
         ("handshake.keep = [\"query.a\"]", "handshake.keep has no effect"),
         (
-            "adapter.kind = \"redis\"\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
+            "cluster.secret = \"a long secret of the cluster\"\nadapter.kind = \"redis\"\n[[namespace]]\nname = \"/\"\ndelivery = \"recoverable\"",
             "recover on the node that they left",
         ),
         ("[[namespace]]\nname = \"/tenant-*\"", "the namespaces of /tenant-* stay"),
         ("cookie.enabled = true\ncookie.same_site = \"none\"", "forces cookie.secure"),
         ("cors.credentials = true", "no effect"),
         ("engine.outbox_bytes = \"64KiB\"", "disconnect those who get them"),
-        ("adapter.kind = \"nats\"\nengine.max_http_buffer_size = \"1MiB\"", "max_payload"),
+        (
+            "cluster.secret = \"a long secret of the cluster\"\nadapter.kind = \"nats\"\nengine.max_http_buffer_size = \"1MiB\"",
+            "max_payload",
+        ),
+        ("adapter.kind = \"redis\"", "cluster.secret is empty"),
+        (
+            "cluster.secret = \"a long secret of the cluster\"\ncluster.second_secret = \"short\"",
+            "cluster.second_secret is shorter than 16",
+        ),
     ] {
         let notes = file(text).load().unwrap().notes;
         assert!(notes.len() == 1 && notes[0].contains(expected), "{text} {notes:?}");

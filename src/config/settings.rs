@@ -335,6 +335,10 @@ settings! {
         name: ClusterName = "fanfare";
         /// A secret that all nodes share; messages between nodes are then authenticated. Empty: they are not.
         secret: Secret = "";
+        /// A second secret that is believed and signs nothing: while the secret is changed, node by node.
+        second_secret: Secret = "";
+        /// Where nodes are: other addresses are neither asked, whatever a peer says, nor let in where only nodes may ask.
+        networks: Networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "::1"];
         /// Where other nodes reach this node's internal listener.
         advertise: Advertise = "";
         /// How often a node tells the others that it lives.

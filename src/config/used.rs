@@ -98,6 +98,7 @@ impl Config {
                     add_trailing_slash: server.add_trailing_slash,
                     hub,
                     engine,
+                    cluster_networks: cluster.networks.0.clone(),
                     cluster: cluster_config(cluster),
                     origins: origins.allow.0,
                     trusted_proxies: server.trusted_proxies.0,
@@ -236,6 +237,8 @@ fn cluster_config(section: ClusterSection) -> cluster::Config {
     let ClusterSection {
         name,
         secret,
+        second_secret,
+        networks: _,
         advertise,
         heartbeat,
         suspect_after,
@@ -244,7 +247,11 @@ fn cluster_config(section: ClusterSection) -> cluster::Config {
     } = section;
     cluster::Config {
         name: name.0,
-        secrets: secret.reveal().map(cluster::Secret::new).into_iter().collect(),
+        secrets: [&secret, &second_secret]
+            .into_iter()
+            .filter_map(|secret| secret.reveal())
+            .map(cluster::Secret::new)
+            .collect(),
         advertise: advertise.0.unwrap_or_default(),
         heartbeat: heartbeat.0,
         suspect_after: suspect_after.0,

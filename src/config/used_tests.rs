@@ -117,6 +117,11 @@ const CHANGES: &[(&str, &str)] = &[
     ("adapter.nats.tls_ca", "\"/nowhere\"\nadapter.kind = \"nats\""),
     ("cluster.name", "\"other\""),
     ("cluster.secret", "\"a secret of the cluster\""),
+    (
+        "cluster.second_secret",
+        "\"another secret of the cluster\"\ncluster.secret = \"a secret of the cluster\"",
+    ),
+    ("cluster.networks", "[\"192.0.2.0/24\"]"),
     ("cluster.advertise", "\"10.0.0.7:3001\""),
     ("cluster.heartbeat", "\"500ms\""),
     ("cluster.suspect_after", "\"3s\""),

@@ -231,6 +231,7 @@ mod tests {
                 .parser(MsgpackParser)
                 .origins(Origins::SameHost)
                 .trusted_proxies(["10.0.0.0/8".parse().unwrap()])
+                .cluster_networks(["10.0.0.0/8".parse().unwrap()])
                 .connection_state_recovery(Recovery::default())
                 .cleanup_empty_child_namespaces(true)
                 .max_child_namespaces(0)

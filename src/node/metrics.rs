@@ -42,9 +42,10 @@ const fn metric(name: &'static str, help: &'static str, read: fn(&Layers) -> u64
     Metric { name, help, read }
 }
 
-/// The metrics with a label: `reason`, the texts of the protocol, and `code`, its numbers.
+/// The metrics with a label: `reason`, of a session's end the texts of the protocol, and `code`, its numbers.
 const SESSIONS_CLOSED: &str = "fanfare_sessions_closed_total";
 const CONNECTION_ERRORS: &str = "fanfare_connection_errors_total";
+const INTERNAL_REFUSED: &str = "fanfare_internal_refused_total";
 
 /// Values that go up and down.
 const GAUGES: &[Metric] = &[
@@ -99,6 +100,11 @@ const GAUGES: &[Metric] = &[
         |l| u64::from(l.cluster.health().degraded),
     ),
     metric(
+        "fanfare_advertise_verified",
+        "1 once this node has reached itself at its advertised address",
+        |l| u64::from(l.node.advertise_verified()),
+    ),
+    metric(
         "fanfare_adapter_connected",
         "1 while the backend is connected and all subscriptions are confirmed",
         |l| u64::from(l.adapter.counters().connected),
@@ -129,6 +135,11 @@ const COUNTERS: &[Metric] = &[
         "fanfare_connections_refused_per_address_total",
         "Connections refused because the client's address had too many",
         |l| l.node.crowded.get(),
+    ),
+    metric(
+        "fanfare_peers_outside_total",
+        "Times a peer was not asked because its address is outside cluster.networks",
+        |l| l.node.peers_outside.get(),
     ),
     metric("fanfare_upgrades_total", "Upgrades from polling completed", |l| {
         l.engine.counters().upgraded.get()
@@ -437,6 +448,16 @@ fn register(meter: &Meter, layers: &Layers) {
         .with_callback(move |observer| {
             for reason in CloseReason::ALL {
                 observer.observe(engine.counters().closed(reason), &[KeyValue::new("reason", reason.as_str())]);
+            }
+        })
+        .build();
+    let node = Arc::clone(&layers.node);
+    meter
+        .u64_observable_counter(INTERNAL_REFUSED)
+        .with_description("Requests to the internal listener that were refused, by reason")
+        .with_callback(move |observer| {
+            for (reason, refused) in node.internal_refused() {
+                observer.observe(refused, &[KeyValue::new("reason", reason)]);
             }
         })
         .build();

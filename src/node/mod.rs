@@ -12,6 +12,7 @@ use std::{
 
 use fanfare_adapters::Adapter;
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::accept::{Accepting, Bounds, Whose};
 use crate::hub::{Io, RegisterError};
@@ -29,9 +30,9 @@ mod hooks;
 mod internal;
 mod manner;
 mod metrics;
+mod network;
 mod options;
 mod origins;
-mod peers;
 mod proxies;
 mod server;
 mod transports;
@@ -44,8 +45,8 @@ pub use self::{
     health::{ReadyConfig, WhenDeaf},
     hooks::ConnectionError,
     manner::HttpCompression,
+    network::{Network, NetworkError},
     origins::Origins,
-    proxies::{Network, NetworkError},
     server::{BuildError, Builder, Server, ServerConfig},
     transports::engine_router,
 };
@@ -125,7 +126,9 @@ pub enum Node {}
 impl Node {
     /// Binds both listeners, joins the cluster through `adapter` and serves. Waits for neither the backend nor other nodes.
     ///
-    /// Where `server.cluster.advertise` is empty, peers are told the address of the internal listener, unless that is a wildcard.
+    /// Where `server.cluster.advertise` is empty, peers are told the address of the internal listener, unless that is a wildcard. The node
+    /// asks itself there, again and again until it was answered; what is wrong stands in the log, and the metric
+    /// `fanfare_advertise_verified` is 0 until then.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
@@ -160,6 +163,7 @@ impl Node {
         if server.cluster.advertise.is_empty() && !internal_addr.ip().is_unspecified() {
             server.cluster.advertise = internal_addr.to_string();
         }
+        let advertise = server.cluster.advertise.clone();
         let server = Server::builder().config(server).adapter(adapter).build()?;
         if let Err(error) = prepare(server.io()) {
             server.close(Duration::ZERO).await;
@@ -181,6 +185,7 @@ impl Node {
             Arc::default(),
         );
         Ok(RunningNode {
+            verifying: AbortOnDropHandle::new(tokio::spawn(server.verify_advertise(advertise))),
             server,
             public,
             internal,
@@ -203,6 +208,8 @@ async fn bind(listener: &'static str, address: SocketAddr) -> Result<(TcpListene
 #[derive(Debug)]
 #[must_use = "a node that is dropped stops serving"]
 pub struct RunningNode {
+    /// Ends with the node.
+    verifying: AbortOnDropHandle<()>,
     server: Server,
     public: Accepting,
     internal: Accepting,
@@ -233,6 +240,7 @@ impl RunningNode {
     /// down`, one after the other, so that clients come back elsewhere and not all at once; then, within the configured grace, stops
     /// accepting, says goodbye to the other nodes, and ends every task and connection.
     pub async fn shutdown(self) {
+        self.verifying.abort();
         self.server.drain(self.drain).await;
         self.server.pace_sessions().await;
         let deadline = Instant::now() + self.grace;

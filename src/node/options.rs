@@ -149,6 +149,9 @@ impl Builder {
         /// The networks of the proxies in front of the server, whose `X-Forwarded-*` headers are believed. Default none.
         trusted_proxies(networks: impl IntoIterator<Item = Network>) => trusted_proxies = networks.into_iter().collect();
 
+        /// Where nodes are; other addresses are neither asked nor let in where only nodes may ask. Default private and loopback networks.
+        cluster_networks(networks: impl IntoIterator<Item = Network>) => cluster_networks = networks.into_iter().collect();
+
         /// How many namespaces one connection may be in; a CONNECT beyond is refused. Default 32; at least one.
         max_namespaces(namespaces: usize) => hub.max_namespaces;
 

@@ -22,17 +22,19 @@ use super::{
     client_bundle::ClientBundle,
     cookie::Cookie,
     cors::Cors,
+    counters::Counters,
     gate::{Forbidden, Gate},
     health::{Canary, Readiness},
     hooks::Hooks,
+    internal::{self, Internal, Peers},
     metrics::{Layers, Metrics},
+    network::Networks,
     origins::OriginRule,
-    peers::Peers,
     proxies::Proxies,
     transports::{self, Transports},
 };
 use crate::{
-    cluster::{self, Cluster, Store},
+    cluster::{self, Cluster, Keys, Origin, Purpose, Store},
     engine::{self, Addresses, CloseReason, Counter, Engine, id::NodeTag},
     hub::{self, Hub, Io},
 };
@@ -51,6 +53,9 @@ pub struct ServerConfig {
     pub hub: hub::Config,
     /// With whom, and how often, this node talks about itself.
     pub cluster: cluster::Config,
+    /// Where nodes are: other addresses are neither asked, whatever a peer says, nor let in where only nodes may ask. Default: private and
+    /// loopback networks ([`Network::inside`]).
+    pub cluster_networks: Vec<Network>,
     /// Which web pages may open sessions and upgrade them. Default: all, as in the reference.
     pub origins: Origins,
     /// Whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are believed: the networks of the proxies in front of the
@@ -81,6 +86,7 @@ impl Default for ServerConfig {
             engine: engine::Config::default(),
             hub: hub::Config::default(),
             cluster: cluster::Config::default(),
+            cluster_networks: Network::inside(),
             origins: Origins::default(),
             trusted_proxies: Vec::new(),
             cors: CorsConfig::default(),
@@ -147,6 +153,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     drain_spread: Duration,
     ready: ReadyConfig,
+    pub(super) internal: Internal,
     peers: Peers,
     /// Set once, when the shutdown begins.
     draining: AtomicBool,
@@ -290,6 +297,7 @@ impl Builder {
             engine,
             hub,
             cluster,
+            cluster_networks,
             origins,
             trusted_proxies,
             cors,
@@ -308,6 +316,7 @@ impl Builder {
         let cookie = cookie.map(|cookie| Cookie::new(&cookie, &tag.to_string())).transpose()?;
         let origins = OriginRule::new(origins)?;
 
+        let internal = Internal::new(Keys::new(&cluster.secrets, Purpose::Requests), Networks::new(cluster_networks));
         let recovery = hub.connection_state_recovery.as_ref();
         let store = recovery.map(|recovery| store.unwrap_or_else(|| Store::of_this_node(recovery)));
         let hub = Hub::new(hub, tag);
@@ -345,6 +354,7 @@ impl Builder {
             layers,
             drain_spread,
             ready,
+            internal,
             peers: Peers::default(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -386,9 +396,20 @@ impl Server {
         }
     }
 
-    /// Routes for `/livez`, `/readyz` and `/metrics`. They belong on a listener that clients cannot reach.
+    /// Routes for `/livez`, `/readyz` and `/metrics`, and for what other nodes ask. They belong on a listener that clients cannot reach, and
+    /// want to know their peers' addresses, as [`Server::router`] does.
     pub fn internal_router(&self) -> Router {
         super::internal::router(Arc::clone(&self.0))
+    }
+
+    /// Finds out whether other nodes can reach this one at this address, if it has told them one.
+    pub(super) fn verify_advertise(&self, address: String) -> impl Future<Output = ()> + Send + use<> {
+        let server = Arc::clone(&self.0);
+        async move {
+            if !address.is_empty() {
+                internal::verify(&server, &address).await;
+            }
+        }
     }
 
     /// The gauge of connections that speak HTTP, for whoever accepts them.
@@ -452,13 +473,27 @@ impl Shared {
     /// What `/readyz` says now.
     pub(super) async fn readiness(&self, may_ask_peers: bool) -> Readiness {
         let canary = self.canary();
-        let peer_hears = may_ask_peers && self.ready.must_ask_peers(canary) && self.peers.any_hears(self.peer_addresses()).await;
+        let peer_hears = may_ask_peers && self.ready.must_ask_peers(canary) && self.any_peer_hears().await;
         let readiness = self.ready.judge(canary, peer_hears);
         if self.draining.load(Ordering::Relaxed) {
             readiness.draining()
         } else {
             readiness
         }
+    }
+
+    async fn any_peer_hears(&self) -> bool {
+        let outside = &self.layers.node.peers_outside;
+        self.peers.any_hears(&self.peer_addresses(), &self.internal.networks, outside).await
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.layers.node
+    }
+
+    /// Who this node is to the others.
+    pub(super) fn origin(&self) -> Origin {
+        self.layers.cluster.origin()
     }
 
     fn canary(&self) -> Canary {

@@ -43,6 +43,8 @@ mod web;
 mod edge;
 // `/livez`, `/readyz`, `/metrics`.
 mod probes;
+// What nodes ask of each other, and who is refused.
+mod internal;
 // Starting, draining, stopping; a hundred times.
 mod lifecycle;
 // The library inside an axum application.

@@ -38,8 +38,9 @@ use self::book::Book;
 pub(super) use self::book::Confirming;
 use super::{
     Config, Origin,
+    keys::{Keys, Purpose},
     link::Link,
-    wire::{self, Address, Envelope, Keys, Kind},
+    wire::{self, Address, Envelope, Kind},
 };
 use crate::hub::{
     Command, Hub, NotDispatched,
@@ -104,7 +105,7 @@ impl Journal {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             hub,
-            record_keys: Keys::for_records(&link.config.secrets),
+            record_keys: Keys::new(&link.config.secrets, Purpose::Records),
             link,
             store,
             books: RwLock::default(),

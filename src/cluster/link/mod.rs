@@ -23,11 +23,12 @@ use super::{
     channels::{Channel, Channels},
     interest::Interest,
     journal::Journal,
+    keys::{Keys, Purpose},
     requests::Requests,
     routes::{Parts, Young, parts},
     sequences::TopicId,
     topics::{Part, Topics, token},
-    wire::{self, Address, Body, Keys, Kind, TooLong},
+    wire::{self, Address, Body, Kind, TooLong},
 };
 use crate::{engine::id::NodeTag, hub::Command};
 
@@ -102,7 +103,7 @@ impl Link {
         let own = node_name(origin.tag);
         let own = channels.add(own.as_str().into(), topics.node(origin.tag), own);
         Self {
-            keys: Keys::new(&config.secrets),
+            keys: Keys::new(&config.secrets, Purpose::Envelopes),
             config,
             tag: origin.tag,
             counters: Counters::default(),

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use fanfare_adapters::Topic;
 use serde::{Deserialize, Serialize, de::Error as _};
 
-use super::{Flags, Keys, Kind, MAX_HEADER, TooLong, VERSION, WireError, mac::MAC, part::Tag};
+use super::{Flags, Kind, MAX_HEADER, TooLong, VERSION, WireError, part::Tag};
 use crate::cluster::Origin;
+use crate::cluster::keys::{Keys, MAC};
 
 /// Bytes before the header: version and the header's length.
 const PREFIX: usize = 5;
@@ -111,7 +112,7 @@ impl<'a> Envelope<'a> {
             .then(|| head.split_last_chunk::<MAC>())
             .flatten()
             .ok_or(WireError::Mac)?;
-        if keys.verify([topic.as_str().as_bytes(), &[0], covered, payload], mac) {
+        if keys.verify(&[topic.as_str().as_bytes(), &[0], covered, payload], mac) {
             Ok(())
         } else {
             Err(WireError::Mac)
@@ -169,7 +170,7 @@ fn sign(topic: &Topic, message: &mut [u8], payload: usize, keys: &Keys) {
     let Some((covered, place)) = head.split_last_chunk_mut::<MAC>() else {
         return;
     };
-    if let Some(mac) = keys.sign([topic.as_str().as_bytes(), &[0], covered, payload]) {
+    if let Some(mac) = keys.sign(&[topic.as_str().as_bytes(), &[0], covered, payload]) {
         *place = mac;
     }
 }

@@ -30,7 +30,6 @@
 
 mod command;
 mod envelope;
-mod mac;
 mod part;
 mod record;
 mod reply;
@@ -38,8 +37,6 @@ mod request;
 
 pub(super) use command::{Body, decode, encode, pieces};
 pub(super) use envelope::{Address, Envelope, seal, unpack};
-pub(super) use mac::Keys;
-pub use mac::Secret;
 use part::Part;
 pub(super) use part::{Goodbye, Heartbeat, List, MAX_REMOVED, MAX_REPORTED, Tag};
 pub(super) use record::{open_record, seal_record};

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use fanfare_adapters::Topic;
 use serde::Serialize;
 
-use super::{Keys, TooLong, WireError, envelope::unpack, mac::MAC};
+use super::{TooLong, WireError, envelope::unpack};
+use crate::cluster::keys::{Keys, MAC};
 use crate::hub::{
     Room,
     recovery::{KeptHandshake, Offset, Record, Stay, Stays},
@@ -72,7 +73,7 @@ pub(in crate::cluster) fn seal_record(key: &Topic, record: &Record, keys: &Keys)
     if bytes.len() > MAX_RECORD {
         return Err(TooLong);
     }
-    if let Some(mac) = keys.sign([key.as_str().as_bytes(), &[0], &bytes, &[]]) {
+    if let Some(mac) = keys.sign(&[key.as_str().as_bytes(), &[0], &bytes]) {
         bytes.extend(mac);
     }
     Ok(bytes.into())
@@ -82,7 +83,7 @@ pub(in crate::cluster) fn seal_record(key: &Topic, record: &Record, keys: &Keys)
 pub(in crate::cluster) fn open_record(key: &Topic, bytes: &[u8], keys: &Keys) -> Result<Record, WireError> {
     let body = if keys.signs() {
         let (body, mac) = bytes.split_last_chunk::<MAC>().ok_or(WireError::Mac)?;
-        if !keys.verify([key.as_str().as_bytes(), &[0], body, &[]], mac) {
+        if !keys.verify(&[key.as_str().as_bytes(), &[0], body], mac) {
             return Err(WireError::Mac);
         }
         body
@@ -121,7 +122,7 @@ pub(in crate::cluster) fn open_record(key: &Topic, bytes: &[u8], keys: &Keys) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Secret;
+    use crate::cluster::keys::{Purpose, Secret};
 
     fn record() -> Record {
         Record {
@@ -151,7 +152,10 @@ mod tests {
     }
 
     fn keys(secrets: &[&str]) -> Keys {
-        Keys::for_records(&secrets.iter().map(|secret| Secret::new(*secret)).collect::<Vec<_>>())
+        Keys::new(
+            &secrets.iter().map(|secret| Secret::new(*secret)).collect::<Vec<_>>(),
+            Purpose::Records,
+        )
     }
 
     #[test]

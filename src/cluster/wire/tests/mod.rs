@@ -10,7 +10,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    cluster::Origin,
+    cluster::{
+        Origin,
+        keys::{Keys, Purpose, Secret},
+    },
     engine::id::NodeTag,
     hub::{Command, EmitFlags, Room, Target},
     protocol::socketio::Payload,
@@ -38,7 +41,7 @@ fn topic() -> Topic {
 }
 
 fn secret() -> Keys {
-    Keys::new(&[Secret::new("golden")])
+    Keys::new(&[Secret::new("golden")], Purpose::Envelopes)
 }
 
 fn target(rooms: &[&str], except: &[&str]) -> Target {
@@ -206,8 +209,8 @@ fn a_payload_is_a_slice_of_the_message() {
 fn only_a_mac_of_an_accepted_secret_is_believed() {
     let command = emit(r#"["e"]"#, &[], EmitFlags::default());
     let (old, new) = (Secret::new("old"), Secret::new("new"));
-    let by = |secrets: &[Secret]| seal_command(&command, &Keys::new(secrets));
-    let rotating = Keys::new(&[new.clone(), old.clone()]);
+    let by = |secrets: &[Secret]| seal_command(&command, &Keys::new(secrets, Purpose::Envelopes));
+    let rotating = Keys::new(&[new.clone(), old.clone()], Purpose::Envelopes);
     assert!(receive(&by(std::slice::from_ref(&old)), &rotating).is_ok());
     assert!(receive(&by(std::slice::from_ref(&new)), &rotating).is_ok());
     assert_eq!(by(&[new.clone(), old.clone()]), by(std::slice::from_ref(&new)), "the first signs");

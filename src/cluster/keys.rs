@@ -1,17 +1,32 @@
-//! The keyed MAC of an envelope: HMAC-SHA256, cut to 16 bytes, under a key that is derived from the secret for this purpose alone.
+//! Keyed MACs: HMAC-SHA256, cut to 16 bytes, under keys that are derived from the cluster's secrets for one purpose each.
 
 use std::fmt;
 
 use ring::hmac;
 
 /// Bytes of a MAC.
-pub(super) const MAC: usize = 16;
+pub(crate) const MAC: usize = 16;
 
-/// What the key is derived for; another purpose has another key.
-const PURPOSE: &[u8] = b"fanfare envelope v1";
+/// What a key is derived for: what is signed for one purpose says nothing for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Envelopes between nodes, and the entries of logs.
+    Envelopes,
+    /// Records of sessions.
+    Records,
+    /// Requests to another node's internal listener.
+    Requests,
+}
 
-/// The same for the records of sessions.
-const RECORDS: &[u8] = b"fanfare record v1";
+impl Purpose {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::Envelopes => b"fanfare envelope v1",
+            Self::Records => b"fanfare record v1",
+            Self::Requests => b"fanfare request v1",
+        }
+    }
+}
 
 /// A secret that the nodes of a cluster share. Never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,7 +48,7 @@ impl fmt::Debug for Secret {
 
 /// The keys of a cluster: the first signs, each is believed. Without any nothing is signed, and nothing signed is checked.
 #[derive(Clone, Default)]
-pub(in crate::cluster) struct Keys(Vec<hmac::Key>);
+pub(crate) struct Keys(Vec<hmac::Key>);
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,39 +57,30 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    pub(in crate::cluster) fn new(secrets: &[Secret]) -> Self {
-        Self::derived(secrets, PURPOSE)
-    }
-
-    /// The keys for the records of sessions.
-    pub(in crate::cluster) fn for_records(secrets: &[Secret]) -> Self {
-        Self::derived(secrets, RECORDS)
-    }
-
-    fn derived(secrets: &[Secret], purpose: &[u8]) -> Self {
+    pub(crate) fn new(secrets: &[Secret], purpose: Purpose) -> Self {
         let derive = |secret: &Secret| {
             let secret = hmac::Key::new(hmac::HMAC_SHA256, secret.0.as_bytes());
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret, purpose).as_ref())
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret, purpose.label()).as_ref())
         };
         Self(secrets.iter().map(derive).collect())
     }
 
-    pub(super) fn signs(&self) -> bool {
+    pub(crate) fn signs(&self) -> bool {
         !self.0.is_empty()
     }
 
     /// The MAC of what the pieces make together, by the first key.
-    pub(super) fn sign(&self, pieces: [&[u8]; 4]) -> Option<[u8; MAC]> {
+    pub(crate) fn sign(&self, pieces: &[&[u8]]) -> Option<[u8; MAC]> {
         self.0.first().and_then(|key| mac(key, pieces))
     }
 
     /// Whether the MAC is that of one of the keys.
-    pub(super) fn verify(&self, pieces: [&[u8]; 4], claimed: &[u8]) -> bool {
+    pub(crate) fn verify(&self, pieces: &[&[u8]], claimed: &[u8]) -> bool {
         self.0.iter().filter_map(|key| mac(key, pieces)).any(|own| same(&own, claimed))
     }
 }
 
-fn mac(key: &hmac::Key, pieces: [&[u8]; 4]) -> Option<[u8; MAC]> {
+fn mac(key: &hmac::Key, pieces: &[&[u8]]) -> Option<[u8; MAC]> {
     let mut context = hmac::Context::with_key(key);
     for piece in pieces {
         context.update(piece);

@@ -1,0 +1,65 @@
+//! Asks another node's internal listener: one request, one connection, no redirects.
+
+use std::{io, net::SocketAddr};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header::HOST};
+use http_body_util::{BodyExt, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::node::network::Networks;
+
+/// The longest body that is read, in bytes.
+const BODY: usize = 4096;
+
+/// Why another node was not asked, or did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    #[error("the address {0:?} cannot be resolved: {1}")]
+    Resolve(String, io::Error),
+    /// A heartbeat could name any address.
+    #[error("the address {0} is outside cluster.networks")]
+    Outside(String),
+    #[error("cannot connect to {0}: {1}")]
+    Connect(SocketAddr, io::Error),
+    #[error("{0} does not answer: {1}")]
+    Answer(SocketAddr, Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Asks the node at `address` (`host:port`). The caller bounds the time.
+pub(super) async fn ask(address: &str, networks: &Networks, mut request: Request<Body>) -> Result<Response<Bytes>, AskError> {
+    let resolved = tokio::net::lookup_host(address).await;
+    let mut resolved = resolved.map_err(|error| AskError::Resolve(address.to_owned(), error))?;
+    let Some(to) = resolved.find(|to| networks.contains(to.ip())) else {
+        return Err(AskError::Outside(address.to_owned()));
+    };
+    let stream = TcpStream::connect(to).await.map_err(|error| AskError::Connect(to, error))?;
+    let answer = |error: Box<dyn std::error::Error + Send + Sync>| AskError::Answer(to, error);
+    let (mut requests, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| answer(error.into()))?;
+    if let Ok(host) = HeaderValue::from_str(&to.to_string()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    let ask = async {
+        let (head, body) = requests
+            .send_request(request)
+            .await
+            .map_err(|error| answer(error.into()))?
+            .into_parts();
+        let body = Limited::new(body, BODY).collect().await.map_err(answer)?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    };
+    // The connection is driven here and dropped with the answer: no task outlives the question. When it ends first, `ask` has either
+    // all it needs or its error.
+    let drive = async {
+        drop(connection.await);
+        std::future::pending().await
+    };
+    tokio::select! {
+        answer = ask => answer,
+        never = drive => never,
+    }
+}
