@@ -35,8 +35,8 @@ pub(super) struct Channel {
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     used: Used,
-    /// A goodbye was said, and nothing may follow it: other nodes would hold this one for a newcomer.
-    pub(super) ended: bool,
+    /// The epoch in which a goodbye was said, and nothing may follow it: other nodes would hold this one for a newcomer.
+    pub(super) ended: Option<u64>,
     /// The channels of the namespace were forgotten: it has others, if any.
     pub(super) forgotten: bool,
 }
@@ -217,7 +217,7 @@ impl Channels {
                 let mut numbers = lock(&channel.numbers);
                 let used = numbers.used.since(since) > 0;
                 let kept = kept.get(channel.whole.0 as usize).copied().unwrap_or(true);
-                let idle = !kept && !used && !numbers.ended;
+                let idle = !kept && !used && numbers.ended.is_none();
                 numbers.forgotten |= idle;
                 idle
             });

@@ -41,6 +41,8 @@ pub struct Member {
     pub version: u8,
     /// The features it has, a bit each.
     pub features: u64,
+    /// How many sockets it has, as it said last: its load. Nothing where it does not say.
+    pub sockets: Option<u64>,
     /// Whether nothing was heard of it for `suspect_after`: it still gets broadcasts, but nobody waits for it.
     pub suspected: bool,
 }
@@ -52,6 +54,7 @@ pub(super) struct Heard<'a> {
     pub(super) advertise: &'a str,
     pub(super) version: u8,
     pub(super) features: u64,
+    pub(super) sockets: Option<u64>,
     /// Whether it lists this node, under its present epoch, as removed.
     pub(super) removed_us: bool,
 }
@@ -176,7 +179,7 @@ impl Membership {
                 if *known.member.advertise != *heard.advertise {
                     known.member.advertise = heard.advertise.into();
                 }
-                known.member.features = heard.features;
+                (known.member.features, known.member.sockets) = (heard.features, heard.sockets);
                 return std::mem::take(&mut known.member.suspected).then_some(Event::Returned(origin));
             }
             None if full => return Some(Event::Crowded(origin)),
@@ -188,6 +191,7 @@ impl Membership {
             advertise: heard.advertise.into(),
             version: heard.version,
             features: heard.features,
+            sockets: heard.sockets,
             suspected: false,
         };
         let tracked = Tracked {
@@ -276,8 +280,9 @@ impl Membership {
         unsuspected.map(|known| known.heard + self.times.suspect_after).min()
     }
 
-    /// This node numbers its heartbeats from 1 again.
-    pub(super) fn count_anew(&mut self) {
+    /// This node numbers its heartbeats from 1 again, maybe under another tag.
+    pub(super) fn count_anew(&mut self, own: NodeTag) {
+        self.own = own;
         self.canary.sequence = 0;
     }
 

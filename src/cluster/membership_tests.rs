@@ -16,6 +16,7 @@ const HEARD: Heard<'static> = Heard {
     advertise: "",
     version: 1,
     features: 0,
+    sockets: None,
     removed_us: false,
 };
 
@@ -249,7 +250,7 @@ impl SimulatedNode {
             *fresh += 1;
             self.origin.epoch = *fresh;
             self.sent = 0;
-            self.membership.count_anew();
+            self.membership.count_anew(self.origin.tag);
         }
         events
     }

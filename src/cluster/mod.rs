@@ -35,6 +35,7 @@ mod requests;
 mod routes;
 mod said;
 mod sequences;
+mod tasks;
 mod topics;
 mod wire;
 
@@ -49,10 +50,7 @@ use std::{
 
 use fanfare_adapters::Adapter;
 use tokio::sync::watch;
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::sync::DropGuard;
 
 pub use config::{Config, StartError};
 pub use counters::Counters;
@@ -69,6 +67,7 @@ use self::{
     journal::{Confirming, Journal},
     link::Link,
     receiver::Receiver,
+    tasks::Tasks,
     topics::Topics,
 };
 use crate::{
@@ -128,8 +127,7 @@ pub struct Cluster {
     adapter: Arc<dyn Adapter>,
     journal: OnceLock<Arc<Journal>>,
     standing: watch::Receiver<Standing>,
-    cancelled: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
     _cancel: DropGuard,
 }
 
@@ -139,16 +137,18 @@ impl Cluster {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(config: Config, hub: Arc<Hub>, adapter: Arc<dyn Adapter>, tag: NodeTag) -> Result<Arc<Self>, StartError> {
+    pub fn start(config: Config, hub: Arc<Hub>, adapter: Arc<dyn Adapter>) -> Result<Arc<Self>, StartError> {
         config.check()?;
         let topics = Topics::new(&config.name)?;
         let inbox = adapter.inbox().ok_or(StartError::AdapterInUse)?;
+        let tag = hub.tag();
         let origin = Origin::started(tag, receiver::clock());
         let link = Arc::new(Link::new(config, topics, adapter.clone(), origin));
         let (stand, standing) = watch::channel(Standing::new(receiver::now()));
-        for channel in [&link.control, &link.requests, &link.own] {
+        for channel in [&link.control, &link.requests] {
             link.subscribe(channel);
         }
+        link.hear_replies(tag);
         let observer: Weak<Link> = Arc::downgrade(&link);
         if !hub.observe(observer) {
             return Err(StartError::HubInUse);
@@ -156,26 +156,16 @@ impl Cluster {
         for namespace in hub.namespaces() {
             link.namespace_created(&namespace);
         }
-        let (cancelled, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let receiver = Receiver::new(link.clone(), hub.clone(), inbox, stand, (tasks.clone(), cancelled.clone()));
-        tasks.spawn(receiver.run());
-        let (confirming, cancel) = (link.clone().confirm_joins(standing.clone()), cancelled.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => {}
-                () = confirming => {}
-            }
-        });
-        tasks.close();
+        let tasks = Tasks::default();
+        tasks.spawn(Receiver::new(link.clone(), hub.clone(), inbox, stand, tasks.clone()).run());
+        tasks.spawn(link.clone().confirm_joins(standing.clone()));
         Ok(Arc::new(Self {
             hub,
             link,
             adapter,
             journal: OnceLock::new(),
             standing,
-            _cancel: cancelled.clone().drop_guard(),
-            cancelled,
+            _cancel: tasks.cancel_on_drop(),
             tasks,
         }))
     }
@@ -186,7 +176,7 @@ impl Cluster {
     /// # Errors
     /// [`StartError::HubInUse`]: the hub has a journal already.
     pub fn keep(&self, store: Store) -> Result<(), StartError> {
-        let journal = Journal::new(Arc::clone(&self.hub), Arc::clone(&self.link), store, self.cancelled.clone());
+        let journal = Journal::new(Arc::clone(&self.hub), Arc::clone(&self.link), store, self.tasks.clone());
         let weak = Arc::downgrade(&journal);
         if !self.hub.use_journal(Weak::clone(&weak) as _) || self.journal.set(Arc::clone(&journal)).is_err() {
             return Err(StartError::HubInUse);
@@ -237,14 +227,13 @@ impl Cluster {
     /// Says goodbye, sends what is queued within `grace`, and ends the adapter and this node's task. What is dispatched afterwards stays
     /// on this node. Idempotent.
     pub async fn close(&self, grace: Duration) {
-        if !self.tasks.is_empty() && !self.cancelled.is_cancelled() {
+        if !self.tasks.are_cancelled() {
             self.link.goodbye();
         }
         self.adapter.close(grace).await;
-        self.cancelled.cancel();
-        self.tasks.wait().await;
+        self.tasks.end().await;
         if let Some(journal) = self.journal.get() {
-            journal.close().await;
+            journal.close();
         }
     }
 
@@ -293,7 +282,7 @@ impl Dispatch for Cluster {
     fn dispatch_join(&self, target: Target, rooms: Vec<Room>, scope: Scope) -> Later<()> {
         let command = Command::Join { target, rooms };
         self.hub.apply(&command);
-        let (here, closed) = (self.link.settled(), self.cancelled.clone());
+        let (here, closed) = (self.link.settled(), self.tasks.cancelled());
         let Command::Join { rooms, .. } = &command else { return here };
         if scope == Scope::Local || rooms.is_empty() {
             return here;
@@ -304,7 +293,7 @@ impl Dispatch for Cluster {
             let everywhere = async { tokio::join!(here, joined) };
             tokio::select! {
                 _ = everywhere => {}
-                () = closed.cancelled() => {}
+                () = closed => {}
             }
         })
     }

@@ -1,12 +1,22 @@
 //! Ids: 20 characters of base64url, of which the first four name the node that drew them.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// Three random bytes which name a node for the length of one start. Four characters of base64url as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeTag(pub [u8; 3]);
+
+/// The tag that a node has now, which its layers share: ids begin with it. Another is drawn when another node turns out to have the same.
+#[derive(Debug, Clone)]
+pub struct OwnTag(Arc<AtomicU32>);
 
 /// Characters of a tag, at the head of every id of its node.
 const TAG_CHARS: usize = 4;
@@ -43,6 +53,48 @@ impl NodeTag {
         let drawn = id.rsplit_once('#').map_or(id, |(_, drawn)| drawn);
         if drawn.len() == ID_CHARS { Self::of(drawn) } else { None }
     }
+}
+
+impl OwnTag {
+    /// Draws a tag.
+    ///
+    /// # Panics
+    /// As [`NodeTag::random`].
+    #[must_use]
+    pub fn random() -> Self {
+        NodeTag::random().into()
+    }
+
+    /// The tag.
+    #[must_use]
+    pub fn get(&self) -> NodeTag {
+        let [_, a, b, c] = self.0.load(Relaxed).to_be_bytes();
+        NodeTag([a, b, c])
+    }
+
+    /// Draws another one, which every clone has from now on.
+    ///
+    /// # Panics
+    /// As [`NodeTag::random`].
+    pub fn redraw(&self) -> NodeTag {
+        loop {
+            let tag = NodeTag::random();
+            if tag != self.get() {
+                self.0.store(number(tag), Relaxed);
+                return tag;
+            }
+        }
+    }
+}
+
+impl From<NodeTag> for OwnTag {
+    fn from(tag: NodeTag) -> Self {
+        Self(Arc::new(AtomicU32::new(number(tag))))
+    }
+}
+
+const fn number(NodeTag([a, b, c]): NodeTag) -> u32 {
+    u32::from_be_bytes([0, a, b, c])
 }
 
 impl fmt::Display for NodeTag {
@@ -82,6 +134,15 @@ mod tests {
         assert_eq!(NodeTag::of(&id), Some(tag));
         assert_eq!(NodeTag::of(&tag.to_string()), Some(tag));
         assert_ne!(new_id(tag), id);
+    }
+
+    #[test]
+    fn a_tag_that_is_drawn_again_is_another_for_everybody() {
+        let (tag, first) = (OwnTag::from(NodeTag([1, 2, 3])), NodeTag([1, 2, 3]));
+        let shared = tag.clone();
+        assert_eq!(shared.get(), first);
+        let drawn = tag.redraw();
+        assert!(drawn != first && shared.get() == drawn);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
     dialect::Dialect,
     driver::{Driver, now},
     flusher::{Shared, gather},
-    id::{NodeTag, new_id},
+    id::{OwnTag, new_id},
     mailbox::{Line, Mailbox},
     polling::{Answer, Poll, Post},
     registry::Registry,
@@ -48,7 +48,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// HTTP is somebody else's: [`Engine::request`] and [`Engine::upgrade`] take what a request says and give back what it is to be
 /// answered.
 pub struct Engine {
-    tag: NodeTag,
+    tag: OwnTag,
     shared: Arc<Shared>,
     application: Arc<dyn Application>,
     registry: Arc<Registry>,
@@ -149,7 +149,7 @@ impl Engine {
     /// # Panics
     /// Outside of a tokio runtime.
     #[must_use]
-    pub fn new(config: Config, tag: NodeTag, application: Arc<dyn Application>) -> Arc<Self> {
+    pub fn new(config: Config, tag: impl Into<OwnTag>, application: Arc<dyn Application>) -> Arc<Self> {
         let workers = match config.flushers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
@@ -163,7 +163,7 @@ impl Engine {
         }
         let (next, drivers) = (AtomicUsize::new(0), TaskTracker::new());
         Arc::new(Self {
-            tag,
+            tag: tag.into(),
             shared,
             application,
             registry,
@@ -416,7 +416,7 @@ impl Admitted {
             transports,
             ..
         } = &engine.shared.config;
-        let id = new_id(engine.tag);
+        let id = new_id(engine.tag.get());
         let line = match &wire {
             None => Line::Polling,
             Some(wire) => wire.tcp().map_or(Line::Boxed, |stream| Line::Tcp(stream.clone())),

@@ -54,7 +54,7 @@ pub trait Observer: Send + Sync + Debug {
 
     /// A room has got its first socket in one of a namespace's shards, under whose lock this is called: it returns at once, and calls
     /// nothing of the hub. Each such call is followed by one of [`Observer::room_unwanted`], unless the hub is closed before. The room
-    /// of a socket's own id is told only where the id was drawn by another node.
+    /// of a socket's own id is told only where the id does not begin with this node's tag.
     fn room_wanted(&self, namespace: &Arc<str>, room: &Room);
 
     /// The last of these sockets has left; called in the same way.

@@ -17,7 +17,10 @@ use super::{
     recovery::{self, Journal, Offset},
     shared::{Shared, lock},
 };
-use crate::engine::{Application, CloseReason, Connection, Handle, Handshake, id, id::NodeTag};
+use crate::engine::{
+    Application, CloseReason, Connection, Handle, Handshake, id,
+    id::{NodeTag, OwnTag},
+};
 
 /// The sockets of this node, by namespace. Runs on an engine's sessions, of which it is the [`Application`], and carries commands out
 /// for the sockets of this node: alone it is a [`Dispatch`], and a cluster wraps it.
@@ -25,7 +28,6 @@ use crate::engine::{Application, CloseReason, Connection, Handle, Handshake, id,
 /// Handlers may own the hub through the [`Io`](super::Io) they use. [`Hub::close`] lets go of them, and of everything else.
 pub struct Hub {
     me: Weak<Self>,
-    tag: NodeTag,
     shared: Arc<Shared>,
     /// Nothing when the hub is closed.
     directory: RwLock<Option<Directory>>,
@@ -44,11 +46,10 @@ pub(super) type Herald = dyn Fn(&Arc<namespace::Core>) + Send + Sync;
 impl Hub {
     /// A hub with the namespace `/`. The tag is that of the node; the ids of its sockets bear it.
     #[must_use]
-    pub fn new(config: Config, tag: NodeTag) -> Arc<Self> {
+    pub fn new(config: Config, tag: impl Into<OwnTag>) -> Arc<Self> {
         let hub = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
-            tag,
-            shared: Arc::new(Shared::new(config, tag)),
+            shared: Arc::new(Shared::new(config, tag.into())),
             directory: RwLock::new(Some(Directory::default())),
             telling: Mutex::default(),
             heralds: RwLock::default(),
@@ -56,6 +57,24 @@ impl Hub {
         });
         drop(hub.namespace("/"));
         hub
+    }
+
+    /// The tag of this node.
+    #[must_use]
+    pub fn tag(&self) -> NodeTag {
+        self.shared.tag.get()
+    }
+
+    /// Draws another tag, with which ids begin from now on: another node has the one before. Sockets keep their ids, by which other nodes
+    /// look for them at that node; so their rooms are wanted like those of sockets that came from there.
+    pub fn redraw_tag(&self) -> NodeTag {
+        let tag = self.shared.tag.redraw();
+        for name in self.namespaces() {
+            if let Some(namespace) = self.find(&name) {
+                namespace.disown();
+            }
+        }
+        tag
     }
 
     /// Does what a command says to the sockets of this node; nothing if the namespace does not exist here. Answers how many sockets
@@ -344,7 +363,7 @@ impl Hub {
     }
 
     pub(super) fn new_id(&self) -> Room {
-        id::new_id(self.tag).into()
+        id::new_id(self.shared.tag.get()).into()
     }
 
     pub(super) fn states(&self) -> &States {
@@ -379,7 +398,7 @@ impl Application for Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")
-            .field("tag", &self.tag)
+            .field("tag", &self.tag())
             .field("namespaces", &self.namespaces())
             .finish_non_exhaustive()
     }

@@ -47,15 +47,17 @@ impl Interest {
         }
     }
 
-    /// Whether an id was drawn by another node: a session was taken over from there.
+    /// Whether an id was drawn by another node, from which a session was taken over, or under a tag that this node had before.
     fn is_foreign(&self, id: &str) -> bool {
-        NodeTag::of_socket(id) != Some(self.shared.tag)
+        NodeTag::of_socket(id) != Some(self.shared.tag.get())
     }
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     id: Room,
+    /// Whether its id's room is told to the observer.
+    foreign: bool,
     member: T,
     rooms: SmallVec<[Membership; 2]>,
 }
@@ -101,11 +103,13 @@ impl<T> Shard<T> {
 
     /// Adds a member, which is in no room but its own. Gives the slot that names it until it is removed.
     pub(super) fn insert(&mut self, id: Room, member: T) -> u32 {
-        if let Some(interest) = self.interest.as_ref().filter(|interest| interest.is_foreign(&id)) {
+        let foreign = self.interest.as_ref().filter(|interest| interest.is_foreign(&id));
+        if let Some(interest) = foreign {
             interest.wanted(&id);
         }
         let entry = Some(Entry {
             id: id.clone(),
+            foreign: foreign.is_some(),
             member,
             rooms: SmallVec::new(),
         });
@@ -125,11 +129,22 @@ impl<T> Shard<T> {
         slot
     }
 
+    /// The node's tag has changed: what was drawn under it before is foreign now.
+    pub(super) fn disown(&mut self) {
+        let Some(interest) = &self.interest else { return };
+        for entry in self.slots.iter_mut().flatten().filter(|entry| !entry.foreign) {
+            entry.foreign = interest.is_foreign(&entry.id);
+            if entry.foreign {
+                interest.wanted(&entry.id);
+            }
+        }
+    }
+
     /// Takes a member out of the shard and of all its rooms. The caller drops it, outside of the lock.
     pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
         let entry = self.slots.get_mut(slot as usize)?.take()?;
         self.ids.remove(&entry.id);
-        if let Some(interest) = self.interest.as_ref().filter(|interest| interest.is_foreign(&entry.id)) {
+        if let Some(interest) = self.interest.as_ref().filter(|_| entry.foreign) {
             interest.unwanted(&entry.id);
         }
         self.free_slots.push(slot);

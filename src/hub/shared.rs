@@ -22,14 +22,14 @@ use super::{
     recovery::{Journal, Pace},
 };
 use crate::{
-    engine::{Outgoing, gather, id::NodeTag},
+    engine::{Outgoing, gather, id::OwnTag},
     protocol::socketio::{Encoded, Packet, Unencodable},
 };
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Of the node: ids that were drawn here begin with it.
-    pub(super) tag: NodeTag,
+    /// Of the node: ids that are drawn here begin with it.
+    pub(super) tag: OwnTag,
     pub(super) config: Config,
     pub(super) counters: Counters,
     pub(super) states: States,
@@ -54,7 +54,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, tag: NodeTag) -> Self {
+    pub(super) fn new(config: Config, tag: OwnTag) -> Self {
         let rate = config
             .connection_state_recovery
             .as_ref()

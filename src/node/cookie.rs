@@ -3,6 +3,7 @@
 use http::HeaderValue;
 
 use super::BuildError;
+use crate::engine::id::OwnTag;
 
 /// The affinity cookie. Its value is the node's tag, never a session id; it is always `HttpOnly`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,33 +45,41 @@ pub enum SameSite {
 /// The `Set-Cookie` header of every handshake of this node.
 #[derive(Debug)]
 pub(super) struct Cookie {
-    plain: HeaderValue,
-    secure: HeaderValue,
+    name: String,
+    /// Whose tag is the value.
+    tag: OwnTag,
+    plain: String,
+    secure: String,
 }
 
 impl Cookie {
-    /// Checks the configuration; the value is `tag`.
-    pub(super) fn new(config: &CookieConfig, tag: &str) -> Result<Self, BuildError> {
+    /// Checks the configuration; the value is the node's tag.
+    pub(super) fn new(config: &CookieConfig, tag: OwnTag) -> Result<Self, BuildError> {
+        if !is_token(&config.name) {
+            return Err(BuildError::Cookie("name"));
+        }
         let secure = CookieConfig {
             secure: true,
             ..config.clone()
         };
         Ok(Self {
-            plain: set_cookie(config, tag)?,
-            secure: set_cookie(&secure, tag)?,
+            name: config.name.clone(),
+            tag,
+            plain: attributes(config)?,
+            secure: attributes(&secure)?,
         })
     }
 
     /// For a client that came over TLS, or did not, or of whom it is not known.
-    pub(super) fn header(&self, secure: bool) -> HeaderValue {
-        if secure { &self.secure } else { &self.plain }.clone()
+    pub(super) fn header(&self, secure: bool) -> Option<HeaderValue> {
+        let attributes = if secure { &self.secure } else { &self.plain };
+        // Its parts were looked at when the node started.
+        HeaderValue::try_from(format!("{}={}; {attributes}", self.name, self.tag.get())).ok()
     }
 }
 
-fn set_cookie(config: &CookieConfig, tag: &str) -> Result<HeaderValue, BuildError> {
-    if !is_token(&config.name) {
-        return Err(BuildError::Cookie("name"));
-    }
+/// What stands behind the value.
+fn attributes(config: &CookieConfig) -> Result<String, BuildError> {
     if !config.path.starts_with('/') || !config.path.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b';') {
         return Err(BuildError::Cookie("path"));
     }
@@ -84,11 +93,7 @@ fn set_cookie(config: &CookieConfig, tag: &str) -> Result<HeaderValue, BuildErro
     } else {
         ""
     };
-    let text = format!(
-        "{}={tag}; Path={}; HttpOnly; SameSite={same_site}{secure}",
-        config.name, config.path
-    );
-    HeaderValue::try_from(text).map_err(|_| BuildError::Cookie("name"))
+    Ok(format!("Path={}; HttpOnly; SameSite={same_site}{secure}", config.path))
 }
 
 /// Whether a text is a `token` (RFC 9110, 5.6.2).
@@ -104,12 +109,23 @@ fn is_token_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::id::NodeTag;
+
+    const TAG: NodeTag = NodeTag([0x4d, 0xa8, 0x20]);
+
+    /// The headers for a client of whom it is not known, and for one over TLS.
+    fn headers(config: &CookieConfig) -> Result<[HeaderValue; 2], BuildError> {
+        let cookie = Cookie::new(config, TAG.into())?;
+        Ok([false, true].map(|secure| cookie.header(secure).unwrap()))
+    }
 
     #[test]
     fn the_default_cookie_looks_like_the_references_but_for_its_value() {
+        let [plain, secure] = headers(&CookieConfig::default()).unwrap();
+        assert_eq!(plain, "io=Tagg; Path=/; HttpOnly; SameSite=Lax");
         assert_eq!(
-            set_cookie(&CookieConfig::default(), "Tagg").unwrap(),
-            "io=Tagg; Path=/; HttpOnly; SameSite=Lax"
+            secure, "io=Tagg; Path=/; HttpOnly; SameSite=Lax; Secure",
+            "what came over TLS stays there"
         );
     }
 
@@ -119,17 +135,22 @@ mod tests {
             same_site: SameSite::None,
             ..CookieConfig::default()
         };
-        assert_eq!(
-            set_cookie(&config, "Tagg").unwrap(),
-            "io=Tagg; Path=/; HttpOnly; SameSite=None; Secure"
-        );
+        assert_eq!(headers(&config).unwrap()[0], "io=Tagg; Path=/; HttpOnly; SameSite=None; Secure");
     }
 
     #[test]
-    fn the_cookie_of_a_client_over_tls_stays_there() {
-        let cookie = Cookie::new(&CookieConfig::default(), "Tagg").unwrap();
-        assert_eq!(cookie.header(false), "io=Tagg; Path=/; HttpOnly; SameSite=Lax");
-        assert_eq!(cookie.header(true), "io=Tagg; Path=/; HttpOnly; SameSite=Lax; Secure");
+    fn the_value_is_the_tag_that_the_node_has_now() {
+        let tag = OwnTag::from(TAG);
+        let cookie = Cookie::new(&CookieConfig::default(), tag.clone()).unwrap();
+        let drawn = tag.redraw().to_string();
+        assert!(
+            cookie
+                .header(false)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(&format!("io={drawn}; "))
+        );
     }
 
     #[test]
@@ -138,11 +159,11 @@ mod tests {
             name: "io; Domain=x".into(),
             ..CookieConfig::default()
         };
-        assert_eq!(set_cookie(&name, "Tagg"), Err(BuildError::Cookie("name")));
+        assert_eq!(headers(&name), Err(BuildError::Cookie("name")));
         let path = CookieConfig {
             path: "/; Domain=x".into(),
             ..CookieConfig::default()
         };
-        assert_eq!(set_cookie(&path, "Tagg"), Err(BuildError::Cookie("path")));
+        assert_eq!(headers(&path), Err(BuildError::Cookie("path")));
     }
 }

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     cluster::{self, Cluster, Keys, Origin, Purpose, Store},
-    engine::{self, Addresses, CloseReason, Counter, Engine, id::NodeTag},
+    engine::{self, Addresses, CloseReason, Counter, Engine, id::OwnTag},
     hub::{self, Hub, Io},
 };
 
@@ -310,17 +310,17 @@ impl Builder {
         } = config;
 
         // Everything that can be wrong is looked at before anything runs.
-        let tag = NodeTag::random();
+        let tag = OwnTag::random();
         let path = transports::checked_path(&path)?;
         let cors = Cors::new(&cors)?;
-        let cookie = cookie.map(|cookie| Cookie::new(&cookie, &tag.to_string())).transpose()?;
+        let cookie = cookie.map(|cookie| Cookie::new(&cookie, tag.clone())).transpose()?;
         let origins = OriginRule::new(origins)?;
 
         let internal = Internal::new(Keys::new(&cluster.secrets, Purpose::Requests), Networks::new(cluster_networks));
         let recovery = hub.connection_state_recovery.as_ref();
         let store = recovery.map(|recovery| store.unwrap_or_else(|| Store::of_this_node(recovery)));
-        let hub = Hub::new(hub, tag);
-        let cluster = Cluster::start(cluster, Arc::clone(&hub), Arc::clone(&adapter), tag)?;
+        let hub = Hub::new(hub, tag.clone());
+        let cluster = Cluster::start(cluster, Arc::clone(&hub), Arc::clone(&adapter))?;
         if let Some(store) = store {
             cluster.keep(store)?;
         }

@@ -214,7 +214,9 @@ impl Transports {
     pub(super) fn greet(&self, answer: &mut Response, head: &Parts) {
         if let Some(cookie) = &self.cookie {
             let secure = self.proxies.peer(head).secure;
-            answer.headers_mut().insert(SET_COOKIE, cookie.header(secure));
+            answer
+                .headers_mut()
+                .extend(cookie.header(secure).map(|cookie| (SET_COOKIE, cookie)));
         }
         self.hooks.first(answer.headers_mut(), head);
     }

@@ -32,7 +32,6 @@ use fanfare_adapters::{
     memory::{MemoryBus, StoreConfig},
 };
 use futures_util::FutureExt;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::book::Book;
 pub(super) use self::book::Confirming;
@@ -40,6 +39,7 @@ use super::{
     Config, Origin,
     keys::{Keys, Purpose},
     link::Link,
+    tasks::Tasks,
     wire::{self, Address, Envelope, Kind},
 };
 use crate::hub::{
@@ -96,12 +96,12 @@ pub(super) struct Journal {
     books: RwLock<HashMap<Arc<str>, Arc<Book>>>,
     /// How many names for entries' origins were made.
     origins: AtomicU64,
-    tasks: TaskTracker,
-    cancelled: CancellationToken,
+    /// The cluster's.
+    tasks: Tasks,
 }
 
 impl Journal {
-    pub(super) fn new(hub: Arc<Hub>, link: Arc<Link>, store: Store, cancelled: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(hub: Arc<Hub>, link: Arc<Link>, store: Store, tasks: Tasks) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             hub,
@@ -110,8 +110,7 @@ impl Journal {
             store,
             books: RwLock::default(),
             origins: AtomicU64::new(0),
-            tasks: TaskTracker::new(),
-            cancelled,
+            tasks,
         })
     }
 
@@ -176,7 +175,7 @@ impl Journal {
         if let Some(book) = books.get(namespace) {
             return Some(Arc::clone(book));
         }
-        if self.cancelled.is_cancelled() {
+        if self.tasks.are_cancelled() {
             return None;
         }
         let journal = self.me.upgrade()?;
@@ -195,22 +194,13 @@ impl Journal {
         &self.link.config
     }
 
-    /// Starts a task that ends with the journal.
+    /// Starts a task that ends with the cluster.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let cancelled = self.cancelled.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = cancelled.cancelled() => {}
-                () = work => {}
-            }
-        });
+        self.tasks.spawn(work);
     }
 
-    /// Ends its tasks. The journal appends nothing more.
-    pub(super) async fn close(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+    /// Appends nothing more. Its tasks have ended.
+    pub(super) fn close(&self) {
         let books = std::mem::take(&mut *self.books.write().unwrap_or_else(PoisonError::into_inner));
         drop(books);
     }

@@ -8,9 +8,10 @@ use std::{
 use fanfare_adapters::Topic;
 use futures_util::future::join_all;
 
-use super::{Link, Wish, lock, read};
+use super::{Link, Wish, lock, node_name, read};
 use crate::{
     cluster::{channels::Channel, receiver::now, sequences::TopicId, topics::Part},
+    engine::id::NodeTag,
     hub::{Observer, Room, recovery::Later},
 };
 
@@ -57,6 +58,28 @@ impl Link {
         }
         // One that is withdrawn is not waited for.
         (number, async move { join_all(subscribing).await.into_iter().flatten().collect() })
+    }
+
+    /// Wants what is replied to the node of this tag.
+    pub(in crate::cluster) fn hear_replies(&self, tag: NodeTag) {
+        let name = node_name(tag);
+        self.subscribe(&self.channel_or(&name.as_str().into(), |_| (self.topics.node(tag), name.clone())));
+    }
+
+    /// This node's tag is no longer `before`: wants what is meant for the new one, in these namespaces.
+    pub(in crate::cluster) fn move_from(&self, before: NodeTag, namespaces: &[Arc<str>]) {
+        let tag = self.origin().tag;
+        self.hear_replies(tag);
+        let channels = read(&self.channels);
+        let old = namespaces.iter().filter_map(|name| channels.of_part(name, Part::Node(before)));
+        let old: Vec<_> = channels.of(&node_name(before)).into_iter().chain(old).cloned().collect();
+        drop(channels);
+        for name in namespaces {
+            self.subscribe(&self.part(name, Part::Node(tag)));
+        }
+        for channel in &old {
+            self.unsubscribe(channel);
+        }
     }
 
     /// Wants nothing any more for the rooms that have been empty for a while.
@@ -120,7 +143,13 @@ impl Link {
 impl Observer for Link {
     fn namespace_created(&self, name: &Arc<str>) {
         self.subscribe(&self.channel(name));
-        self.subscribe(&self.part(name, Part::Node(self.tag)));
+        // The tag may change in this moment, after the namespaces were listed that have to follow it.
+        let mut tag = None;
+        while tag != Some(self.origin().tag) {
+            let now = self.origin().tag;
+            self.subscribe(&self.part(name, Part::Node(now)));
+            tag = Some(now);
+        }
         if let Some(journal) = self.journal.get().and_then(Weak::upgrade) {
             journal.namespace_created(name);
         }
@@ -128,7 +157,10 @@ impl Observer for Link {
 
     fn namespace_removed(&self, name: &Arc<str>) {
         let channels = read(&self.channels);
-        let of = [channels.of(name).cloned(), channels.of_part(name, Part::Node(self.tag)).cloned()];
+        let of = [
+            channels.of(name).cloned(),
+            channels.of_part(name, Part::Node(self.origin().tag)).cloned(),
+        ];
         drop(channels);
         for channel in of.iter().flatten() {
             self.unsubscribe(channel);

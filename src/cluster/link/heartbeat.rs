@@ -1,6 +1,9 @@
 //! What a node says of itself.
 
-use std::{iter, sync::Arc};
+use std::{
+    iter,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use super::{Link, read};
 use crate::cluster::{
@@ -16,8 +19,9 @@ struct Used {
 }
 
 impl Link {
-    /// Sends a heartbeat. `turn` chooses which topics are reported when they are too many for one.
-    pub(in crate::cluster) fn heartbeat(&self, turn: usize, unaware: impl Iterator<Item = Origin>) {
+    /// Sends a heartbeat of a node with so many sockets. `turn` chooses which topics are reported when they are too many for one.
+    pub(in crate::cluster) fn heartbeat(&self, turn: usize, sockets: u64, unaware: impl Iterator<Item = Origin>) {
+        let told = self.common.load(Relaxed) & wire::FEATURE_LOAD != 0;
         let used = self.used(turn);
         let body = used.list().and_then(|list| {
             let heartbeat = Heartbeat {
@@ -27,6 +31,7 @@ impl Link {
                 features: wire::FEATURES,
                 used: list,
                 removed: List::new(unaware.take(MAX_REMOVED).map(|origin| (Tag(origin.tag), origin.epoch)))?,
+                sockets: told.then_some(sockets),
             };
             Body::new(Kind::Heartbeat, used.flags, &heartbeat)
         });
@@ -35,7 +40,7 @@ impl Link {
         }
     }
 
-    /// Says goodbye, with the last numbers used.
+    /// Says goodbye, with the last numbers used. Nothing is published to members' own topic afterwards, but in a new epoch.
     pub(in crate::cluster) fn goodbye(&self) {
         let used = self.used(0);
         let body = used

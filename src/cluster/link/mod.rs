@@ -6,7 +6,7 @@ mod hearing;
 mod heartbeat;
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     fmt, iter,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
@@ -35,14 +35,11 @@ use crate::{engine::id::NodeTag, hub::Command};
 /// What the dispatching threads and the receiving task share.
 pub(super) struct Link {
     pub(super) config: Config,
-    pub(super) tag: NodeTag,
     pub(super) keys: Keys,
     pub(super) counters: Counters,
     pub(super) control: Arc<Channel>,
     /// Where all nodes are asked.
     pub(super) requests: Arc<Channel>,
-    /// Where this node is replied to.
-    pub(super) own: Arc<Channel>,
     /// What this node has asked.
     pending: Mutex<Requests>,
     /// What parts of namespaces this node has sockets for. Locked under the lock of a shard.
@@ -55,9 +52,8 @@ pub(super) struct Link {
     tags: RwLock<HashSet<NodeTag>>,
     topics: Topics,
     adapter: Arc<dyn Adapter>,
-    /// The present epoch of this node. Read per envelope, written when a new one begins.
-    epoch: AtomicU64,
-    past_epochs: Mutex<Vec<u64>>,
+    /// Read per envelope, written when the node was removed, or its tag drawn again.
+    own: RwLock<Own>,
     /// The features that all living members have, this node included.
     common: AtomicU64,
     /// Grows with the namespaces of this node; those that are idle are forgotten from time to time.
@@ -68,6 +64,15 @@ pub(super) struct Link {
     pub(super) wished: Notify,
     /// Told of new namespaces, too.
     journal: OnceLock<Weak<Journal>>,
+}
+
+/// Who this node is.
+#[derive(Debug)]
+struct Own {
+    /// Its present tag and epoch.
+    origin: Origin,
+    /// What it was before, the last one last.
+    past: VecDeque<Origin>,
 }
 
 /// What the receiving task has to do about a subscription.
@@ -92,24 +97,20 @@ const COPIES_SHARE: usize = 4;
 /// Channels above which no new ones are made for parts that are only published to.
 const MAX_CHANNELS: usize = 64 * 1024;
 
-/// Past epochs that are remembered, to know what comes late as one's own.
-const PAST_EPOCHS: usize = 8;
+/// Past origins that are remembered, to know what comes late as one's own.
+const PAST: usize = 8;
 
 impl Link {
     pub(super) fn new(config: Config, topics: Topics, adapter: Arc<dyn Adapter>, origin: Origin) -> Self {
         let mut channels = Channels::default();
         let control = channels.add("".into(), topics.control(), String::new());
         let requests = channels.add(REQUESTS.into(), topics.requests(), REQUESTS.to_owned());
-        let own = node_name(origin.tag);
-        let own = channels.add(own.as_str().into(), topics.node(origin.tag), own);
         Self {
             keys: Keys::new(&config.secrets, Purpose::Envelopes),
             config,
-            tag: origin.tag,
             counters: Counters::default(),
             control,
             requests,
-            own,
             pending: Mutex::default(),
             interest: Mutex::default(),
             heard: watch::Sender::new(0),
@@ -117,8 +118,10 @@ impl Link {
             tags: RwLock::default(),
             topics,
             adapter,
-            epoch: AtomicU64::new(origin.epoch),
-            past_epochs: Mutex::default(),
+            own: RwLock::new(Own {
+                origin,
+                past: VecDeque::new(),
+            }),
             common: AtomicU64::new(wire::FEATURES),
             channels: RwLock::new(channels),
             wishes: Mutex::default(),
@@ -129,24 +132,23 @@ impl Link {
 
     /// This node under its present epoch.
     pub(super) fn origin(&self) -> Origin {
-        Origin {
-            tag: self.tag,
-            epoch: self.epoch.load(Relaxed),
-        }
+        read(&self.own).origin
     }
 
-    /// Whether the origin is this node, now or under an epoch before.
+    /// Whether the origin is this node, now or under a tag or an epoch before.
     pub(super) fn is_own(&self, origin: Origin) -> bool {
-        origin.tag == self.tag && (origin.epoch == self.epoch.load(Relaxed) || lock(&self.past_epochs).contains(&origin.epoch))
+        let own = read(&self.own);
+        origin == own.origin || own.past.contains(&origin)
     }
 
-    /// Begins the epoch of this origin.
+    /// Begins the epoch of this origin, maybe under another tag.
     pub(super) fn renew(&self, origin: Origin) {
-        let mut past = lock(&self.past_epochs);
-        if past.len() == PAST_EPOCHS {
-            past.remove(0);
+        let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);
+        if own.past.len() == PAST {
+            own.past.pop_front();
         }
-        past.push(self.epoch.swap(origin.epoch, Relaxed));
+        let before = std::mem::replace(&mut own.origin, origin);
+        own.past.push_back(before);
     }
 
     /// Uses those features from now on that all of `members` have.
@@ -221,10 +223,10 @@ impl Link {
         };
         let Some(first) = channels.first() else { return Ok(()) };
         let mut numbers = lock(&first.numbers);
-        if numbers.ended || numbers.forgotten {
+        let origin = self.origin();
+        if numbers.ended == Some(origin.epoch) || numbers.forgotten {
             return Err(PublishError::Closed);
         }
-        let origin = self.origin();
         let since = origin.counting_since();
         let namespace_sequence = numbers.next(since);
         let mut outcome = Ok(());
@@ -232,7 +234,9 @@ impl Link {
             // A number is used up also by what cannot be offered.
             let topic_sequence = channel.next(since);
             let Ok(body) = &body else { continue };
-            numbers.ended = body.kind == Kind::Goodbye;
+            if body.kind == Kind::Goodbye {
+                numbers.ended = Some(origin.epoch);
+            }
             let address = Address {
                 cluster: self.topics.name(),
                 origin,

@@ -43,7 +43,7 @@ impl Node {
     pub(super) fn start_with(bus: &MemoryBus, config: Config, tag: NodeTag, hub: hub::Config) -> Self {
         let adapter = Arc::new(Faulty::new(bus));
         let hub = Hub::new(hub, tag);
-        let cluster = Cluster::start(config, hub.clone(), adapter.clone(), tag).unwrap();
+        let cluster = Cluster::start(config, hub.clone(), adapter.clone()).unwrap();
         let io = Io::new(hub.clone(), cluster.clone());
         Self { hub, io, cluster, adapter }
     }

@@ -33,7 +33,7 @@ async fn nodes_find_each_other_and_themselves() {
         (&*member.node, &*member.advertise, member.origin),
         ("two", "two.local:3001", two.cluster.origin())
     );
-    assert_eq!((member.version, member.features, member.suspected), (1, 7, false));
+    assert_eq!((member.version, member.features, member.suspected), (1, 15, false));
     assert_eq!(
         two.cluster.members().len(),
         1,
@@ -141,8 +141,22 @@ async fn a_node_that_hears_others_but_not_itself_is_deaf() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_nodes_of_one_tag_say_so() {
+async fn nodes_tell_each_other_their_load() {
     let bus = MemoryBus::new();
+    let (one, two) = (Node::start(&bus, named("one")).await, Node::start(&bus, named("two")).await);
+    let load = || one.cluster.members()[0].sockets;
+    heartbeats(1).await;
+    assert_eq!(load(), Some(0));
+    let clients = [two.client("/").await, two.client("/").await];
+    heartbeats(1).await;
+    assert_eq!(load(), Some(2));
+    drop(clients);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_later_of_two_nodes_of_one_tag_draws_another() {
+    let bus = MemoryBus::new();
+    let witness = Node::start(&bus, named("witness")).await;
     let tag = NodeTag([7; 3]);
     let one = Node::start_now(&bus, named("one"), tag);
     // Epochs are of the wall clock, which a paused clock does not stop.
@@ -150,9 +164,40 @@ async fn two_nodes_of_one_tag_say_so() {
         std::hint::spin_loop();
     }
     let two = Node::start_now(&bus, named("two"), tag);
+    // It comes before the two know of each other, and its id begins with the tag of both.
+    let early = two.client("/").await;
+    let id = two.io.local().all_sockets().await.unwrap().into_iter().next().unwrap();
+    assert_eq!(NodeTag::of(&id), Some(tag));
     heartbeats(3).await;
-    assert!(one.count("clashes") > 0 && two.count("clashes") > 0);
-    assert_eq!((one.cluster.members(), two.cluster.members()), (vec![], vec![]));
+    let drawn = two.cluster.origin().tag;
+    assert!(one.cluster.origin().tag == tag && drawn != tag && two.hub.tag() == drawn);
+    for (node, others) in [(&witness, ["one", "two"]), (&one, ["two", "witness"]), (&two, ["one", "witness"])] {
+        let mut names: Vec<_> = node.cluster.members().iter().map(|member| member.node.to_string()).collect();
+        names.sort();
+        assert_eq!(names, others);
+    }
+
+    // Who is addressed by the old tag is reached, and who comes now.
+    let late = two.client("/").await;
+    witness.io.to(id.clone()).emit("e", "early").unwrap();
+    let ids = two.io.local().all_sockets().await.unwrap();
+    let new = ids.into_iter().find(|socket| *socket != id).unwrap();
+    assert_eq!(NodeTag::of(&new), Some(drawn));
+    witness.io.to(new).emit("e", "late").unwrap();
+    witness.io.emit("e", "all").unwrap();
+    one.io.emit("e", "one").unwrap();
+    two.io.emit("e", "two").unwrap();
+    for (client, own) in [(&early, "early"), (&late, "late")] {
+        let mut events = client.events().await;
+        events.sort();
+        assert_eq!(events, ["all", own, "one", "two"].map(|what| format!(r#"["e","{what}"]"#)));
+    }
+    let found = witness.io.fetch_sockets().await.unwrap();
+    assert_eq!(found.len(), 2);
+    for node in [&witness, &one, &two] {
+        assert_eq!((node.count("holes"), node.count("requests_missed")), (0, 0));
+    }
+    assert_eq!(two.count("clashes"), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,16 +207,13 @@ async fn an_adapter_and_a_hub_serve_one_cluster() {
     let adapter = Arc::new(bus.adapter(memory::Config::default()));
     let hub = || Hub::new(hub::Config::default(), tag);
     let used = hub();
-    let cluster = Cluster::start(Config::default(), used.clone(), adapter.clone(), tag).unwrap();
+    let cluster = Cluster::start(Config::default(), used.clone(), adapter.clone()).unwrap();
     assert_eq!(
-        Cluster::start(Config::default(), hub(), adapter, tag).unwrap_err(),
+        Cluster::start(Config::default(), hub(), adapter).unwrap_err(),
         StartError::AdapterInUse
     );
     let other = Arc::new(bus.adapter(memory::Config::default()));
-    assert_eq!(
-        Cluster::start(Config::default(), used, other, tag).unwrap_err(),
-        StartError::HubInUse
-    );
+    assert_eq!(Cluster::start(Config::default(), used, other).unwrap_err(), StartError::HubInUse);
     cluster.close(Duration::ZERO).await;
 }
 

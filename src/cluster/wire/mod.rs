@@ -47,7 +47,7 @@ pub(super) use request::{Request, open_request, open_settle, seal_request};
 pub(super) const VERSION: u8 = 1;
 
 /// The features that this node has, a bit each. One is used when all living members have it, or old ones would refuse what it says.
-pub(super) const FEATURES: u64 = FEATURE_COMPRESS | FEATURE_REQUESTS | FEATURE_PARTS;
+pub(super) const FEATURES: u64 = FEATURE_COMPRESS | FEATURE_REQUESTS | FEATURE_PARTS | FEATURE_LOAD;
 
 /// Reads [`Flags::UNCOMPRESSED`].
 pub(super) const FEATURE_COMPRESS: u64 = 1;
@@ -57,6 +57,9 @@ pub(super) const FEATURE_REQUESTS: u64 = 1 << 1;
 
 /// Hears the topics of the rooms that it has sockets in, and replies when it does.
 pub(super) const FEATURE_PARTS: u64 = 1 << 2;
+
+/// Reads [`Heartbeat::sockets`].
+pub(super) const FEATURE_LOAD: u64 = 1 << 3;
 
 /// The longest header, in bytes.
 pub(super) const MAX_HEADER: usize = 256 * 1024;

@@ -48,6 +48,9 @@ pub(in crate::cluster) struct Heartbeat<'a> {
     pub(in crate::cluster) used: List<(&'a str, u64), MAX_REPORTED>,
     /// Members that the sender removed and hears all the same.
     pub(in crate::cluster) removed: List<(Tag, u64), MAX_REMOVED>,
+    /// The sender's sockets: its load. Only where all members have [`FEATURE_LOAD`](super::FEATURE_LOAD).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::cluster) sockets: Option<u64>,
 }
 
 /// What a node says last.

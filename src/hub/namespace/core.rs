@@ -373,6 +373,13 @@ impl Core {
         Some(slot)
     }
 
+    /// See [`Shard::disown`].
+    pub(in crate::hub) fn disown(&self) {
+        for shard in &self.shards {
+            lock(shard).disown();
+        }
+    }
+
     /// The shard in which a socket of this id stands.
     #[expect(
         clippy::indexing_slicing,

@@ -65,7 +65,7 @@ impl Node {
         };
         let hub = Hub::new(hub, tag);
         let adapter = Arc::new(bus.adapter(memory::Config::default()));
-        let cluster = Cluster::start(config, hub.clone(), adapter, tag).unwrap();
+        let cluster = Cluster::start(config, hub.clone(), adapter).unwrap();
         let store = Arc::new(bus.store());
         let shared = Store {
             log: over(store.clone()),

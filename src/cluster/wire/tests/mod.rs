@@ -81,7 +81,7 @@ fn same(a: &Command, b: &Command) -> bool {
     seal_command(a, &Keys::default()) == seal_command(b, &Keys::default()) && a.target() == b.target()
 }
 
-fn heartbeat() -> Body {
+fn heartbeat(sockets: Option<u64>) -> Body {
     let heartbeat = Heartbeat {
         node: "one",
         advertise: "10.0.0.1:3001",
@@ -89,6 +89,7 @@ fn heartbeat() -> Body {
         features: 0,
         used: List::new([("_2f", 300), ("_2fchat", 1)]).unwrap(),
         removed: List::new([(Tag(NodeTag([1, 2, 3])), 9)]).unwrap(),
+        sockets,
     };
     Body::new(Kind::Heartbeat, Flags::default(), &heartbeat).unwrap()
 }
@@ -156,7 +157,7 @@ fn golden_bytes_of_version_1() {
     let (plain, signed) = (Keys::default(), secret());
     let body = |command: Command| (encode(&command, FEATURES).unwrap(), Some(command));
     let bodies = commands().into_iter().map(body);
-    let bodies = bodies.chain([(heartbeat(), None), (goodbye(), None), body(uncompressed())]);
+    let bodies = bodies.chain([(heartbeat(None), None), (goodbye(), None), body(uncompressed())]);
     for ((body, command), (name, unsigned, mac)) in bodies.zip(golden::V1) {
         for (keys, golden) in [(&plain, unsigned), (&signed, mac)] {
             let written = match &command {
@@ -184,11 +185,16 @@ fn what_an_older_member_would_refuse_is_left_out() {
 
 #[test]
 fn a_heartbeat_is_read_back() {
-    let body = heartbeat();
+    let body = heartbeat(None);
     let read: Heartbeat<'_> = unpack(&body.part).unwrap();
     assert_eq!((read.node, read.advertise, read.version), ("one", "10.0.0.1:3001", 1));
     assert_eq!(&*read.used, [("_2f", 300), ("_2fchat", 1)]);
     assert_eq!(&*read.removed, [(Tag(NodeTag([1, 2, 3])), 9)]);
+    assert_eq!(read.sockets, None);
+    let told = heartbeat(Some(70_000)).part;
+    assert_eq!(unpack::<Heartbeat<'_>>(&told).unwrap().sockets, Some(70_000));
+    // What stands before it is as it was.
+    assert_eq!(told[1..body.part.len()], body.part[1..]);
 }
 
 #[test]
