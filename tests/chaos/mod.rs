@@ -11,8 +11,8 @@
 //! CHAOS_BACKEND=redis CHAOS_SEED=7 CHAOS_ROUNDS=100 cargo test -p fanfare --test it chaos::over -- --nocapture
 //! ```
 //!
-//! `CHAOS_BACKEND` is `redis` or `nats` (default: each), `CHAOS_SEED` the first number of everything (default: as below), `CHAOS_ROUNDS` how
-//! many rounds there are; a round takes two to ten seconds.
+//! `CHAOS_BACKEND` is `redis`, `nats`, `sentinel`, `redis-cluster` or `nats-cluster` (default: each), `CHAOS_SEED` the first number of
+//! everything, and `CHAOS_ROUNDS` how many rounds there are (default: as below). A round takes two to ten seconds.
 
 mod backend;
 mod checker;
@@ -27,25 +27,38 @@ use std::str::FromStr;
 
 use self::{backend::Kind, run::Run};
 
-/// The rounds of every day: one of each kind.
-const ROUNDS: u64 = 7;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_redis() {
-    chaos(Kind::Redis, 1).await;
+    chaos(Kind::Redis, 25, 7).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_nats() {
-    chaos(Kind::Nats, 2).await;
+    chaos(Kind::Nats, 5, 7).await;
 }
 
-async fn chaos(kind: Kind, seed: u64) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_sentinel() {
+    chaos(Kind::Sentinel, 38, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_redis_cluster() {
+    chaos(Kind::RedisCluster, 12, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_nats_cluster() {
+    chaos(Kind::NatsCluster, 38, 2).await;
+}
+
+/// As many rounds of this seed, unless the environment says otherwise.
+async fn chaos(kind: Kind, seed: u64, rounds: u64) {
     if from_environment::<String>("CHAOS_BACKEND").is_some_and(|name| name != kind.name()) {
         return;
     }
     let seed = from_environment("CHAOS_SEED").unwrap_or(seed);
-    let rounds = from_environment("CHAOS_ROUNDS").unwrap_or(ROUNDS);
+    let rounds = from_environment("CHAOS_ROUNDS").unwrap_or(rounds);
     let again = format!(
         "CHAOS_BACKEND={} CHAOS_SEED={seed} CHAOS_ROUNDS={rounds} cargo test -p fanfare --test it chaos::over -- --nocapture",
         kind.name()

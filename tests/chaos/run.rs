@@ -22,7 +22,7 @@ use crate::dsl::Way;
 const EVERY: Duration = Duration::from_millis(10);
 
 /// How long nodes may take to be in order again, and what was lost to be counted.
-const HEALING: Duration = Duration::from_secs(40);
+const HEALING: Duration = Duration::from_secs(60);
 
 /// How long marks are waited for before others are sent.
 const MARKS: Duration = Duration::from_secs(2);
@@ -135,7 +135,7 @@ impl Run {
                 }
             }
             Action::Cut(place) => self.bus.relay(place).cut(),
-            Action::KillBackend => self.bus.kill(),
+            Action::KillBackend(which) => self.bus.kill(which),
             Action::StartBackend => self.bus.restart().await,
         }
     }
@@ -153,9 +153,15 @@ impl Run {
         self.places[place] = Some(Node { life, process, crew });
     }
 
-    /// Waits until all nodes know each other and hear themselves; then those that are new get their clients.
+    /// Waits until the backend is whole, and all nodes know each other and hear themselves; then those that are new get their clients.
     async fn heal(&mut self) -> Result<(), Wrong> {
         let deadline = Instant::now() + HEALING;
+        while !self.bus.is_whole() {
+            if Instant::now() > deadline {
+                return Err(Wrong::Malformed("the backend is not whole again".to_owned()));
+            }
+            sleep(POLL).await;
+        }
         for place in 0..NODES {
             loop {
                 self.hear()?;

@@ -11,6 +11,9 @@ use crate::dsl::Way;
 /// How many nodes there are.
 pub(super) const NODES: usize = 3;
 
+/// How many servers are equal, where there are several.
+const SERVERS: usize = 3;
+
 /// What is done to a node, or to the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
@@ -27,8 +30,8 @@ pub(super) enum Action {
     Thaw(usize),
     /// The connections between a node and its backend.
     Cut(usize),
-    /// A server of the backend, with SIGKILL.
-    KillBackend,
+    /// A server of the backend, with SIGKILL; which, where several are equal.
+    KillBackend(usize),
     StartBackend,
 }
 
@@ -184,7 +187,9 @@ impl Schedule {
     }
 
     fn backend(&mut self, begin: Duration) -> Vec<(Duration, Action)> {
-        vec![(begin, Action::KillBackend), (begin + self.while_away(), Action::StartBackend)]
+        let which = self.random.below(SERVERS);
+        let end = begin + self.while_away();
+        vec![(begin, Action::KillBackend(which)), (end, Action::StartBackend)]
     }
 
     fn way(&mut self) -> Way {
@@ -216,7 +221,7 @@ mod tests {
                     Action::Start(node) => open.retain(|opened| !matches!(opened, Action::Kill(of) | Action::Pause(of) if of == node)),
                     Action::Continue(node) => open.retain(|opened| *opened != Action::Pause(*node)),
                     Action::Thaw(node) => open.retain(|opened| !matches!(opened, Action::Freeze(of, _) if of == node)),
-                    Action::StartBackend => open.retain(|opened| *opened != Action::KillBackend),
+                    Action::StartBackend => open.retain(|opened| !matches!(opened, Action::KillBackend(_))),
                     Action::Cut(_) => {}
                     opening => open.push(*opening),
                 }
