@@ -12,7 +12,8 @@ pub(super) const MAX_TEXT: usize = 255;
 pub struct Config {
     /// The cluster's name, 1 to 64 characters of `A-Z a-z 0-9 _ -`: nodes of different names share a backend without hearing each other.
     pub name: String,
-    /// What other nodes call this one in logs and pages; at most 255 bytes, may be empty.
+    /// What other nodes call this one in logs and pages; at most 255 bytes. One without a name is called by its
+    /// tag, which is another one at each start.
     pub node: String,
     /// Secrets that the nodes share. The first signs, each is believed, so that a secret can be rotated; without any, nothing is
     /// signed and everything believed.

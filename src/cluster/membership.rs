@@ -33,7 +33,7 @@ pub(super) struct Times {
 pub struct Member {
     /// Its tag and start epoch.
     pub origin: Origin,
-    /// The name it was given.
+    /// The name it was given; its tag, where it was given none.
     pub node: Arc<str>,
     /// Where its internal listener is reached; empty when it does not say.
     pub advertise: Arc<str>,
@@ -187,7 +187,11 @@ impl Membership {
         }
         let member = Member {
             origin,
-            node: heard.node.into(),
+            node: if heard.node.is_empty() {
+                origin.tag.to_string().into()
+            } else {
+                heard.node.into()
+            },
             advertise: heard.advertise.into(),
             version: heard.version,
             features: heard.features,

@@ -27,6 +27,18 @@ fn origin(tag: u8, epoch: u64) -> Origin {
     }
 }
 
+#[test]
+fn a_member_without_a_name_is_called_by_its_tag() {
+    let mut bench = Bench::new();
+    let nameless = Heard { node: "", ..HEARD };
+    for (tag, heard, name) in [(1, HEARD, "n"), (2, nameless, "AgAA")] {
+        match &bench.membership.handle_heartbeat(bench.now, origin(tag, 1), &heard)[..] {
+            [Event::Joined(member)] => assert_eq!(&*member.node, name),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// A membership of node 0 that has heard its canary for as long as it lives, and its clock.
 struct Bench {
     membership: Membership,

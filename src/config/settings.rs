@@ -7,8 +7,8 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     forms::{
         AdapterKind, Advertise, AllowedOrigins, Attachments, Bound, ClusterName, Compression, CookieName, CookiePath, Count, Depth,
-        Endpoint, FilePath, Form, HandshakeKeys, HttpPath, LogFilter, Name, NatsUrls, Networks, Origins, ParserKind, Positive, RedisUrl,
-        Secret, Size, Tokens, Transports,
+        Endpoint, FilePath, Form, HandshakeKeys, HttpPath, LogFilter, Name, NatsUrls, Networks, NodeName, Origins, ParserKind, Positive,
+        RedisUrl, Secret, Size, Tokens, Transports,
     },
     reader::Reader,
 };
@@ -333,6 +333,8 @@ settings! {
     ["cluster"] cluster: ClusterSection {
         /// Clusters that share a backend are told apart by this name.
         name: ClusterName = "fanfare";
+        /// What other nodes call this one in logs, and where they miss it; empty: by its tag, which is another one at each start.
+        node: NodeName = "";
         /// A secret that all nodes share; messages between nodes are then authenticated. Empty: they are not.
         secret: Secret = "";
         /// A second secret that is believed and signs nothing: while the secret is changed, node by node.

@@ -345,6 +345,7 @@ fn forms_refuse_what_would_fail_later() {
         ("cookie.path", "\"/;x\""),
         ("cluster.name", "\"a.b\""),
         ("cluster.name", "\"\""),
+        ("cluster.node", "\"two\\nlines\""),
         ("cluster.advertise", "\"example.com\""),
         ("cluster.advertise", "\"example.com:0\""),
         ("log.level", "\"verbose\""),

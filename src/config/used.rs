@@ -236,6 +236,7 @@ fn engine_config(settings: &Settings) -> engine::Config {
 fn cluster_config(section: ClusterSection) -> cluster::Config {
     let ClusterSection {
         name,
+        node,
         secret,
         second_secret,
         networks: _,
@@ -247,6 +248,7 @@ fn cluster_config(section: ClusterSection) -> cluster::Config {
     } = section;
     cluster::Config {
         name: name.0,
+        node: node.0,
         secrets: [&secret, &second_secret]
             .into_iter()
             .filter_map(|secret| secret.reveal())

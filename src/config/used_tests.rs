@@ -116,6 +116,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("adapter.nats.credentials_file", "\"/nowhere\"\nadapter.kind = \"nats\""),
     ("adapter.nats.tls_ca", "\"/nowhere\"\nadapter.kind = \"nats\""),
     ("cluster.name", "\"other\""),
+    ("cluster.node", "\"fanfare-0\""),
     ("cluster.secret", "\"a secret of the cluster\""),
     (
         "cluster.second_secret",

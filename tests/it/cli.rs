@@ -1,19 +1,12 @@
 //! The binary as a person or an orchestrator meets it: what it prints, how it ends.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
-    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
-use crate::dsl::WebSocket;
-
-/// The binary, without what the environment of the test would tell it.
-fn fanfare(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command.args(words).env_clear().stdin(Stdio::null());
-    command
-}
+use crate::dsl::{Running, WebSocket, fanfare, temporary};
 
 fn output(words: &[&str]) -> Output {
     fanfare(words).output().unwrap()
@@ -21,58 +14,6 @@ fn output(words: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A running binary; killed when it is dropped.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    stderr: ChildStderr,
-}
-
-impl Running {
-    fn start(words: &[&str], variables: &[(&str, &str)]) -> Self {
-        Self::spawn(fanfare(words).envs(variables.iter().copied()))
-    }
-
-    fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (stdout, stderr) = (BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
-    }
-
-    /// The next line on stdout; empty when there is no further.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn signal(&self, name: &str) {
-        // The shell has it built in; a program of that name may be missing.
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -s {name} {}", self.child.id())])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-    }
-
-    /// Waits for the end: the code and what was written to stderr. A binary that was told to stop says nothing more on stdout.
-    fn ended(mut self) -> (Option<i32>, String) {
-        let (mut rest, mut log) = (String::new(), String::new());
-        self.stdout.read_to_string(&mut rest).unwrap();
-        assert!(!rest.contains("http://"), "{rest}");
-        self.stderr.read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code(), log)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already; either way it is gone afterwards.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 /// The answer to GET.
@@ -93,7 +34,7 @@ fn get_with(url: &str, path: &str, headers: &str) -> String {
 fn the_default_file_goes_through_check_and_sets_every_key_to_its_default() {
     let default = output(&["config", "default"]);
     assert_eq!(default.status.code(), Some(0));
-    let file = tempfile("default.toml", &text(&default.stdout));
+    let file = temporary("default.toml", &text(&default.stdout));
     let check = output(&["config", "check", "--config", &file]);
     assert_eq!((check.status.code(), text(&check.stderr)), (Some(0), String::new()));
     assert!(
@@ -105,7 +46,7 @@ fn the_default_file_goes_through_check_and_sets_every_key_to_its_default() {
 
 #[test]
 fn mistakes_go_to_stderr_all_at_once_and_end_with_64() {
-    let file = tempfile("wrong.toml", "[server]\nlisten = \"here\"\n[adapter]\nknd = \"redis\"\n");
+    let file = temporary("wrong.toml", "[server]\nlisten = \"here\"\n[adapter]\nknd = \"redis\"\n");
     for command in [&["config", "check"][..], &["serve"]] {
         let ended = fanfare(command)
             .args(["--config", &file, "--adapter", "kafka"])
@@ -362,11 +303,4 @@ fn the_demo_prints_three_nodes_that_each_serve_the_page() {
     }
     demo.signal("INT");
     assert_eq!(demo.ended().0, Some(0));
-}
-
-/// A file of this test run.
-fn tempfile(name: &str, content: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
-    std::fs::write(&path, content).unwrap();
-    path.display().to_string()
 }

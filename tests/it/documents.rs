@@ -74,7 +74,13 @@ fn every_variable_that_is_named_is_a_key() {
 fn every_key_that_the_readme_names_in_passing_exists() {
     let readme = read("README.md");
     let defaults = default_file();
-    for key in ["adapter.kind", "cookie.enabled", "cluster.secret", "internal.listen"] {
+    for key in [
+        "adapter.kind",
+        "cookie.enabled",
+        "cluster.secret",
+        "cluster.node",
+        "internal.listen",
+    ] {
         assert!(
             readme.contains(&format!("`{key}")),
             "the README no longer names {key}: take it from this list"

@@ -10,7 +10,7 @@ use std::fmt;
 use toml::de::DeValue;
 
 pub(super) use amounts::{Attachments, Bound, Compression, Count, Depth, Positive, Size};
-pub(super) use names::{ClusterName, CookieName, CookiePath, FilePath, HandshakeKeys, HttpPath, Name, Secret, Tokens};
+pub(super) use names::{ClusterName, CookieName, CookiePath, FilePath, HandshakeKeys, HttpPath, Name, NodeName, Secret, Tokens};
 pub(super) use places::{Advertise, AllowedOrigins, Endpoint, NatsUrls, Networks, Origins, RedisUrl};
 pub(super) use words::{AdapterKind, LogFilter, ParserKind, Transports};
 

@@ -85,6 +85,18 @@ impl Form for ClusterName {
     }
 }
 
+/// The name of a node, as it is written in logs: empty for none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct NodeName(pub(in crate::config) String);
+
+impl Form for NodeName {
+    const EXPECTED: &'static str = "a text of at most 255 bytes on one line; empty for none";
+    fn read(found: Found<'_>) -> Option<Self> {
+        let name = found.text()?;
+        (name.len() <= 255 && !name.contains(char::is_control)).then(|| Self(name.to_owned()))
+    }
+}
+
 /// Names of headers or methods: tokens of RFC 9110.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) struct Tokens(pub(in crate::config) Vec<String>);

@@ -8,7 +8,7 @@ use fanfare::{
 };
 
 use super::{Bus, Cluster, over_every_bus};
-use crate::dsl::{Dialect, metric, within};
+use crate::dsl::{Dialect, fanfare, metric, within};
 
 over_every_bus!(sockets_of_all_nodes_are_reached);
 
@@ -71,8 +71,8 @@ async fn sockets_of_all_nodes_are_reached(bus: Bus, dialect: Dialect) {
 
 /// The binary, as a script would call it. It ends by itself: its waits are bounded.
 async fn fanfare_emit(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command.arg("emit").args(arguments);
+    let mut command = fanfare(&["emit"]);
+    command.args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = within("the command to end", output).await.unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())

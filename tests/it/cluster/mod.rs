@@ -6,6 +6,7 @@ mod churn;
 mod emitter;
 mod operations;
 mod order;
+mod stopped;
 
 use std::sync::{
     Arc,

@@ -7,6 +7,7 @@ mod gauges;
 mod http;
 mod node;
 mod polling;
+mod process;
 mod raw;
 mod relay;
 mod websocket;
@@ -21,6 +22,7 @@ pub(crate) use self::{
     http::{Answer, exchange, request, settle, upgrade},
     node::{application, loopback, start, start_on, start_with, three_nodes},
     polling::Polling,
+    process::{Running, fanfare, temporary},
     raw::{Raw, frame},
     relay::{Relay, Way},
     websocket::WebSocket,
