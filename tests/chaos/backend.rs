@@ -1,6 +1,6 @@
 //! What joins the nodes of a run: servers, and before one that is alone a relay for each node.
 
-use crate::dsl::{Backend, Relay};
+use crate::dsl::{Backend, Relay, Way};
 
 use super::schedule::NODES;
 
@@ -88,6 +88,13 @@ impl Bus {
 
     pub(super) fn relay(&self, place: usize) -> &Relay {
         &self.relays[place]
+    }
+
+    /// Freezes those connections of a node, on their way to the server, over which it publishes now.
+    pub(super) fn stick(&self, place: usize) {
+        let word = if self.kind == Kind::Redis { "PUBLISH" } else { "CONNECT" };
+        let stuck = self.relays[place].freeze_those_that_said(word, Way::ToServer);
+        assert!(stuck > 0, "nothing was published by the node at {place}");
     }
 
     /// The lines of a node's configuration that lead it to the backend.

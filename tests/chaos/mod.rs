@@ -29,27 +29,27 @@ use self::{backend::Kind, run::Run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_redis() {
-    chaos(Kind::Redis, 25, 7).await;
+    chaos(Kind::Redis, 5, 7).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_nats() {
-    chaos(Kind::Nats, 5, 7).await;
+    chaos(Kind::Nats, 58, 7).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_sentinel() {
-    chaos(Kind::Sentinel, 38, 2).await;
+    chaos(Kind::Sentinel, 25, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_redis_cluster() {
-    chaos(Kind::RedisCluster, 12, 2).await;
+    chaos(Kind::RedisCluster, 7, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_nats_cluster() {
-    chaos(Kind::NatsCluster, 38, 2).await;
+    chaos(Kind::NatsCluster, 32, 2).await;
 }
 
 /// As many rounds of this seed, unless the environment says otherwise.

@@ -129,6 +129,7 @@ impl Run {
             Action::Pause(place) => self.process(place).signal("STOP"),
             Action::Continue(place) => self.process(place).signal("CONT"),
             Action::Freeze(place, way) => self.bus.relay(place).freeze(way),
+            Action::Stick(place) => self.bus.stick(place),
             Action::Thaw(place) => {
                 for way in [Way::ToServer, Way::ToClient] {
                     self.bus.relay(place).thaw(way);

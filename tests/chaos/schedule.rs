@@ -1,7 +1,8 @@
 //! What is done to a cluster: rounds of faults, drawn from a seed.
 //!
-//! A round that kills a node does nothing to the others' paths, and nothing to its own but freezing it until after the kill: then what the
-//! others have got of it is broken off at one place, and the checker knows what they can know (see `checker`).
+//! A round that kills a node does nothing to the others' paths, and nothing to its own but freezing it until after the kill; or the backend is
+//! away from before the kill until after it. Then what the others have got of the node is broken off at one place, and the checker knows what
+//! they can know (see `checker`).
 
 use std::time::Duration;
 
@@ -26,7 +27,9 @@ pub(super) enum Action {
     Continue(usize),
     /// The path between a node and its backend: nothing passes this way, and connections stay.
     Freeze(usize, Way),
-    /// Both ways.
+    /// The same for the connections of now alone: the node gives them up, and what was stuck there comes after what it says over the next.
+    Stick(usize),
+    /// Both ways, all connections.
     Thaw(usize),
     /// The connections between a node and its backend.
     Cut(usize),
@@ -56,9 +59,10 @@ enum Kind {
     Backend,
     Two,
     BackendAndNode,
+    Stuck,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Kill,
     Kind::Pause,
     Kind::Freeze,
@@ -66,9 +70,10 @@ const KINDS: [Kind; 7] = [
     Kind::Backend,
     Kind::Two,
     Kind::BackendAndNode,
+    Kind::Stuck,
 ];
 
-/// Rounds without end; among any seven there is one of each kind.
+/// Rounds without end; among any eight from the first on there is one of each kind.
 #[derive(Debug)]
 pub(super) struct Schedule {
     random: Random,
@@ -103,6 +108,7 @@ impl Schedule {
             Kind::Backend => self.backend(begin),
             Kind::Two => [self.either(begin, nodes[0]), self.overlapping(begin, nodes[1])].concat(),
             Kind::BackendAndNode => [self.backend(begin), self.overlapping(begin, nodes[0])].concat(),
+            Kind::Stuck => self.stuck(begin, nodes[0]),
         };
         actions.sort_by_key(|(at, _)| *at);
         Round {
@@ -123,24 +129,19 @@ impl Schedule {
     }
 
     fn kill(&mut self, begin: Duration, node: usize) -> Vec<(Duration, Action)> {
-        let mut at = begin;
-        let mut actions = Vec::new();
-        let frozen = self.relayed && self.random.one_in(2);
-        if frozen {
-            actions.push((at, Action::Freeze(node, self.way())));
-            at += self.random.millis(50..1500);
-        } else if self.random.one_in(3) {
-            actions.push((at, Action::Pause(node)));
-            at += self.random.millis(50..1500);
-        }
-        actions.push((at, Action::Kill(node)));
-        if frozen {
-            at += self.random.millis(0..800);
-            actions.push((at, Action::Thaw(node)));
-        }
-        at += self.random.millis(0..1500);
-        actions.push((at, Action::Start(node)));
-        actions
+        let kill = begin + self.random.millis(50..1500);
+        let after = kill + self.random.millis(1..800);
+        let start = after + self.random.millis(0..1500);
+        let [before, made_good] = match self.random.of(0..if self.relayed { 6 } else { 3 }) {
+            0 | 1 => [None, None],
+            2 => [Some(Action::Pause(node)), None],
+            3 | 4 => [Some(Action::Freeze(node, self.way())), Some(Action::Thaw(node))],
+            _ => [Some(Action::KillBackend(0)), Some(Action::StartBackend)],
+        };
+        let before = before.map(|action| (begin, action));
+        let made_good = made_good.map(|action| (after, action));
+        let killed = [(kill, Action::Kill(node)), (start, Action::Start(node))];
+        before.into_iter().chain(made_good).chain(killed).collect()
     }
 
     fn pause(&mut self, begin: Duration, node: usize) -> Vec<(Duration, Action)> {
@@ -192,6 +193,15 @@ impl Schedule {
         vec![(begin, Action::KillBackend(which)), (end, Action::StartBackend)]
     }
 
+    /// A backend that does not answer for five seconds is given up.
+    fn stuck(&mut self, begin: Duration, node: usize) -> Vec<(Duration, Action)> {
+        if !self.relayed {
+            return self.backend(begin);
+        }
+        let end = begin + self.random.millis(5200..6500);
+        vec![(begin, Action::Stick(node)), (end, Action::Thaw(node))]
+    }
+
     fn way(&mut self) -> Way {
         self.random.pick(&[Way::ToServer, Way::ToClient])
     }
@@ -204,6 +214,15 @@ mod tests {
     fn rounds(seed: u64) -> Vec<Round> {
         let mut schedule = Schedule::new(Random::new(seed), true);
         (0..70).map(|_| schedule.next_round()).collect()
+    }
+
+    /// Whether the backend is away from before a node is killed until after it.
+    fn around(actions: &[(Duration, Action)], node: usize) -> bool {
+        let at = |wanted: fn(Action) -> bool| actions.iter().position(|(_, action)| wanted(*action));
+        let away = at(|action| matches!(action, Action::KillBackend(_)));
+        let killed = actions.iter().position(|(_, action)| *action == Action::Kill(node));
+        let back = at(|action| action == Action::StartBackend);
+        away < killed && killed < back
     }
 
     #[test]
@@ -220,7 +239,7 @@ mod tests {
                 match action {
                     Action::Start(node) => open.retain(|opened| !matches!(opened, Action::Kill(of) | Action::Pause(of) if of == node)),
                     Action::Continue(node) => open.retain(|opened| *opened != Action::Pause(*node)),
-                    Action::Thaw(node) => open.retain(|opened| !matches!(opened, Action::Freeze(of, _) if of == node)),
+                    Action::Thaw(node) => open.retain(|opened| !matches!(opened, Action::Freeze(of, _) | Action::Stick(of) if of == node)),
                     Action::StartBackend => open.retain(|opened| !matches!(opened, Action::KillBackend(_))),
                     Action::Cut(_) => {}
                     opening => open.push(*opening),
@@ -234,6 +253,7 @@ mod tests {
             let others = |node: usize| {
                 actions.iter().any(|(_, action)| match action {
                     Action::Kill(of) | Action::Start(of) | Action::Pause(of) | Action::Freeze(of, _) | Action::Thaw(of) => *of != node,
+                    Action::KillBackend(_) | Action::StartBackend => !around(&actions, node),
                     _ => true,
                 })
             };
