@@ -212,6 +212,13 @@ impl Cluster {
         self.standing.borrow().members.clone()
     }
 
+    /// The other living node of this tag.
+    #[must_use]
+    pub fn member(&self, tag: NodeTag) -> Option<Member> {
+        let standing = self.standing.borrow();
+        standing.members.iter().find(|member| member.origin.tag == tag).cloned()
+    }
+
     /// This node's tag and present epoch.
     #[must_use]
     pub fn origin(&self) -> Origin {

@@ -353,6 +353,14 @@ settings! {
         request_timeout: Positive = "5s";
     }
 
+    /// Requests for sessions of other nodes, which polling clients make behind a balancer that does not keep them on their node.
+    ["forward"] forward: ForwardSection {
+        /// How long the node that owns a session may take to be connected with, or to say that it lives; the client is answered 503 then.
+        connect_timeout: Positive = "1s";
+        /// WebSockets at one time that are carried to sessions of other nodes; one beyond is answered 503.
+        max_upgrades: Count = 10000;
+    }
+
     /// When the node says on /readyz that it should get no new clients.
     ["ready"] ready: ReadySection {
         /// How long a node may not hear its own messages from the backend before that counts.

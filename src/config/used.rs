@@ -79,6 +79,7 @@ impl Config {
             redis: _,
             nats: _,
             cluster,
+            forward,
             ready,
             log,
             telemetry,
@@ -100,6 +101,10 @@ impl Config {
                     engine,
                     cluster_networks: cluster.networks.0.clone(),
                     cluster: cluster_config(cluster),
+                    forward: node::ForwardConfig {
+                        connect_timeout: forward.connect_timeout.0,
+                        max_upgrades: forward.max_upgrades.0,
+                    },
                     origins: origins.allow.0,
                     trusted_proxies: server.trusted_proxies.0,
                     cors: node::CorsConfig {

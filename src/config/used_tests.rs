@@ -128,6 +128,8 @@ const CHANGES: &[(&str, &str)] = &[
     ("cluster.suspect_after", "\"3s\""),
     ("cluster.remove_after", "\"20s\""),
     ("cluster.request_timeout", "\"1s\""),
+    ("forward.connect_timeout", "\"2s\""),
+    ("forward.max_upgrades", "1"),
     ("ready.grace", "\"0s\""),
     ("ready.when_deaf", "\"never\""),
     ("log.level", "\"debug\""),

@@ -41,8 +41,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SPARE: u64 = 64;
 /// hyper's buffer per connection while HTTP is spoken; also bounds a request's head.
 const BUFFER: usize = 16 * 1024;
-/// HTTP/2: streams at one time, and streams reset before they were served.
+/// HTTP/2: streams at one time, of a client and of another node, whose clients' polls share a connection; and streams reset before they were
+/// served.
 const STREAMS: u32 = 100;
+const PEER_STREAMS: u32 = 100_000;
 const RESETS: usize = 20;
 
 /// Connections that are told why they are refused, at one time; others are closed without a word.
@@ -62,6 +64,15 @@ pub(super) enum Whose {
     },
     /// Of those who run the node.
     Operators,
+}
+
+impl Whose {
+    const fn streams(&self) -> u32 {
+        match self {
+            Self::Clients { .. } => STREAMS,
+            Self::Operators => PEER_STREAMS,
+        }
+    }
 }
 
 /// A listener with its connections.
@@ -101,7 +112,7 @@ impl Accepting {
             tasks: TaskTracker::new(),
         };
         let connections = Connections {
-            http: Arc::new(http(header_timeout)),
+            http: Arc::new(http(header_timeout, whose.streams())),
             router,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             descriptors: match whose {
@@ -148,7 +159,7 @@ impl Drop for Accepting {
     }
 }
 
-fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
+fn http(header_timeout: Duration, streams: u32) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
@@ -156,7 +167,7 @@ fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
         .max_buf_size(BUFFER);
     http.http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(streams)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(RESETS)
         .max_header_list_size(16 * 1024)

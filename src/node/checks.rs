@@ -16,6 +16,7 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
         drain_spread,
         ready,
         body_timeout,
+        forward,
         ..
     } = config;
     let recovery = hub.connection_state_recovery.as_ref();
@@ -38,6 +39,7 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), BuildError> {
         ("pause_timeout", engine.pause_timeout),
         ("close_timeout", engine.close_timeout),
         ("body_timeout", *body_timeout),
+        ("forward.connect_timeout", forward.connect_timeout),
         ("connect_timeout", hub.connect_timeout),
         ("ack_timeout", hub.ack_timeout),
         ("request_timeout", hub.request_timeout),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fanfare_adapters::Adapter;
 use opentelemetry::{
     KeyValue,
-    metrics::{Meter, MeterProvider as _},
+    metrics::{Histogram, Meter, MeterProvider as _},
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
@@ -46,6 +46,11 @@ const fn metric(name: &'static str, help: &'static str, read: fn(&Layers) -> u64
 const SESSIONS_CLOSED: &str = "fanfare_sessions_closed_total";
 const CONNECTION_ERRORS: &str = "fanfare_connection_errors_total";
 const INTERNAL_REFUSED: &str = "fanfare_internal_refused_total";
+const FORWARDED: &str = "fanfare_forwarded_total";
+const FORWARD_SECONDS: &str = "fanfare_forward_added_seconds";
+
+/// The upper bounds of its buckets.
+const SECONDS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
 /// Values that go up and down.
 const GAUGES: &[Metric] = &[
@@ -135,6 +140,16 @@ const COUNTERS: &[Metric] = &[
         "fanfare_connections_refused_per_address_total",
         "Connections refused because the client's address had too many",
         |l| l.node.crowded.get(),
+    ),
+    metric(
+        "fanfare_session_requests_total",
+        "Requests of sessions, of this node's and of others', upgrades included",
+        |l| l.node.session_requests.get(),
+    ),
+    metric(
+        "fanfare_forwarded_here_total",
+        "Requests for this node's sessions that other nodes have handed on",
+        |l| l.node.forwarded_here.get(),
     ),
     metric(
         "fanfare_peers_outside_total",
@@ -417,6 +432,16 @@ impl Metrics {
         Ok(Self { registry, provider })
     }
 
+    /// Where it is recorded what a way to the owner of a session and back takes, in seconds.
+    pub(super) fn forward_seconds(&self) -> Histogram<f64> {
+        self.provider
+            .meter("fanfare")
+            .f64_histogram(FORWARD_SECONDS)
+            .with_description("What the way to the node that owns a session and back adds to a request, in seconds")
+            .with_boundaries(SECONDS.to_vec())
+            .build()
+    }
+
     /// The text form of the exposition format, version 0.0.4.
     pub(super) fn render(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
@@ -448,6 +473,16 @@ fn register(meter: &Meter, layers: &Layers) {
         .with_callback(move |observer| {
             for reason in CloseReason::ALL {
                 observer.observe(engine.counters().closed(reason), &[KeyValue::new("reason", reason.as_str())]);
+            }
+        })
+        .build();
+    let node = Arc::clone(&layers.node);
+    meter
+        .u64_observable_counter(FORWARDED)
+        .with_description("Requests for sessions of other nodes, by what became of them")
+        .with_callback(move |observer| {
+            for (outcome, forwarded) in node.forwarded() {
+                observer.observe(forwarded, &[KeyValue::new("outcome", outcome)]);
             }
         })
         .build();

@@ -35,6 +35,7 @@ mod options;
 mod origins;
 mod proxies;
 mod server;
+mod sticky;
 mod transports;
 mod upgrade;
 
@@ -48,6 +49,7 @@ pub use self::{
     network::{Network, NetworkError},
     origins::Origins,
     server::{BuildError, Builder, Server, ServerConfig},
+    sticky::ForwardConfig,
     transports::engine_router,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{Builder, CookieConfig, CorsConfig, HttpCompression, Network, Origins};
+use super::{Builder, CookieConfig, CorsConfig, ForwardConfig, HttpCompression, Network, Origins};
 use crate::{
     engine::Transport,
     hub::{Parser, recovery::Recovery},
@@ -151,6 +151,9 @@ impl Builder {
 
         /// Where nodes are; other addresses are neither asked nor let in where only nodes may ask. Default private and loopback networks.
         cluster_networks(networks: impl IntoIterator<Item = Network>) => cluster_networks = networks.into_iter().collect();
+
+        /// How requests for sessions of other nodes are handed to them.
+        forward(forward: ForwardConfig) => forward;
 
         /// How many namespaces one connection may be in; a CONNECT beyond is refused. Default 32; at least one.
         max_namespaces(namespaces: usize) => hub.max_namespaces;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::Router;
+use axum::{Router, extract::Request, response::Response};
 use fanfare_adapters::{
     Adapter,
     memory::{self, MemoryBus},
@@ -31,6 +31,7 @@ use super::{
     network::Networks,
     origins::OriginRule,
     proxies::Proxies,
+    sticky::{ForwardConfig, Sticky},
     transports::{self, Transports},
 };
 use crate::{
@@ -56,6 +57,8 @@ pub struct ServerConfig {
     /// Where nodes are: other addresses are neither asked, whatever a peer says, nor let in where only nodes may ask. Default: private and
     /// loopback networks ([`Network::inside`]).
     pub cluster_networks: Vec<Network>,
+    /// How requests for sessions of other nodes are handed to them.
+    pub forward: ForwardConfig,
     /// Which web pages may open sessions and upgrade them. Default: all, as in the reference.
     pub origins: Origins,
     /// Whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are believed: the networks of the proxies in front of the
@@ -87,6 +90,7 @@ impl Default for ServerConfig {
             hub: hub::Config::default(),
             cluster: cluster::Config::default(),
             cluster_networks: Network::inside(),
+            forward: ForwardConfig::default(),
             origins: Origins::default(),
             trusted_proxies: Vec::new(),
             cors: CorsConfig::default(),
@@ -153,7 +157,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     drain_spread: Duration,
     ready: ReadyConfig,
-    pub(super) internal: Internal,
+    pub(super) internal: Arc<Internal>,
     peers: Peers,
     /// Set once, when the shutdown begins.
     draining: AtomicBool,
@@ -298,6 +302,7 @@ impl Builder {
             hub,
             cluster,
             cluster_networks,
+            forward,
             origins,
             trusted_proxies,
             cors,
@@ -317,6 +322,7 @@ impl Builder {
         let origins = OriginRule::new(origins)?;
 
         let internal = Internal::new(Keys::new(&cluster.secrets, Purpose::Requests), Networks::new(cluster_networks));
+        let internal = Arc::new(internal);
         let recovery = hub.connection_state_recovery.as_ref();
         let store = recovery.map(|recovery| store.unwrap_or_else(|| Store::of_this_node(recovery)));
         let hub = Hub::new(hub, tag.clone());
@@ -334,9 +340,11 @@ impl Builder {
             http_connections: Arc::default(),
             node: Arc::default(),
         };
+        let metrics = Metrics::new(&layers)?;
+        let sticky = Sticky::new(&forward, &layers, &internal, metrics.forward_seconds());
         Ok(Server(Arc::new(Shared {
             io,
-            metrics: Metrics::new(&layers)?,
+            metrics,
             transports: Arc::new(Transports {
                 add_trailing_slash,
                 proxies: Proxies::new(trusted_proxies),
@@ -349,6 +357,7 @@ impl Builder {
                 body_timeout,
                 bundle: serve_client.then(ClientBundle::new),
                 counters: Arc::clone(&layers.node),
+                sticky: Some(sticky),
                 ..Transports::bare(path, Arc::clone(&layers.engine))
             }),
             layers,
@@ -470,6 +479,11 @@ impl Server {
 }
 
 impl Shared {
+    /// Answers a request for a session of this node, and of no other.
+    pub(super) async fn answer_here(&self, request: Request) -> Response {
+        self.transports.answer(request, None).await
+    }
+
     /// What `/readyz` says now.
     pub(super) async fn readiness(&self, may_ask_peers: bool) -> Readiness {
         let canary = self.canary();

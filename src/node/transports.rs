@@ -31,11 +31,12 @@ use super::{
     manner::Manner,
     origins::OriginRule,
     proxies::{Peer, Proxies},
+    sticky::{self, Owner, Sticky},
     upgrade,
 };
 use crate::{
     engine::{self, Admission, Arrival, Engine, NotAdmitted, Post, Reply, Routed},
-    protocol::engineio::handshake::Refusal,
+    protocol::engineio::handshake::{Query, Refusal},
 };
 
 /// What the routes of the transports share.
@@ -58,6 +59,8 @@ pub(super) struct Transports {
     /// A body that takes longer is given up, and its session with it.
     pub(super) body_timeout: Duration,
     pub(super) counters: Arc<Counters>,
+    /// Hands requests for other nodes' sessions to them, where there are other nodes.
+    pub(super) sticky: Option<Sticky>,
 }
 
 /// The routes: the path, a slash, and anything below.
@@ -102,12 +105,12 @@ pub fn engine_router(path: &str, engine: Arc<Engine>) -> Result<Router, BuildErr
 
 async fn serve(State(transports): State<Arc<Transports>>, request: Request) -> Response {
     let Some(cors) = &transports.cors else {
-        return transports.answer(request).await;
+        return transports.answer(request, transports.sticky.as_ref()).await;
     };
     let origin = request.headers().get(ORIGIN).cloned();
     let mut answer = match *request.method() {
         Method::OPTIONS => cors.preflight(request.headers()),
-        _ => transports.answer(request).await,
+        _ => transports.answer(request, transports.sticky.as_ref()).await,
     };
     cors.decorate(origin.as_ref(), answer.headers_mut());
     answer
@@ -130,10 +133,12 @@ impl Transports {
             bundle: None,
             body_timeout: Duration::from_secs(30),
             counters: Arc::default(),
+            sticky: None,
         }
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    /// Answers a request. One for a session that is not here goes to its owner, where there may be one.
+    pub(super) async fn answer(&self, request: Request, sticky: Option<&Sticky>) -> Response {
         let below = request
             .uri()
             .path()
@@ -146,7 +151,7 @@ impl Transports {
             return bundle.serve(name, request.headers()).await;
         }
         if lists(request.headers(), &UPGRADE, "websocket") {
-            return upgrade::answer(self, request).await;
+            return upgrade::answer(self, request, sticky).await;
         }
         let (head, body) = request.into_parts();
         if head.method == Method::POST && is_encoded(&head) {
@@ -161,19 +166,52 @@ impl Transports {
         });
         let manner = Manner::of(&head, self.compression);
         match routed {
+            Routed::Refused(Refusal::UnknownSession) if let Some((sticky, owner)) = owner(sticky, &head) => {
+                self.counters.session_requests.increment();
+                self.forward(sticky, &owner, &head, body).await
+            }
             Routed::Refused(refusal) => self.refused(&refusal, &head),
             Routed::Reply(reply) => response(reply),
             Routed::Open(admission) => self.open(admission, &head, manner).await,
             Routed::Poll(poll) => {
+                self.counters.session_requests.increment();
                 // A parked poll may wait for long: it needs nothing of its request any more, unless a hook does.
                 drop(body);
                 let head = self.hooks.keep(head);
                 self.of_session(manner.answer(poll.await).await, head.as_ref())
             }
             Routed::Post(post) => {
+                self.counters.session_requests.increment();
                 let head = self.hooks.keep(head);
                 self.of_session(manner.answer(take(post, body, self.body_timeout).await).await, head.as_ref())
             }
+        }
+    }
+
+    async fn forward(&self, sticky: &Sticky, owner: &Owner, head: &Parts, body: Body) -> Response {
+        let body = if http_body::Body::size_hint(&body).exact().is_some() {
+            body
+        } else {
+            // Its length is to be signed.
+            match read(body, self.engine.config().max_http_buffer_size, self.body_timeout).await {
+                Ok(body) => Body::from(body),
+                Err(unread) => return response(Reply::empty(unread.status().as_u16())),
+            }
+        };
+        sticky.forward(owner, head, body, self.client(head)).await
+    }
+
+    /// Whether the session that a request names is here.
+    pub(super) fn has(&self, head: &Parts) -> bool {
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        query.sid.is_some_and(|sid| self.engine.session(&sid).is_some())
+    }
+
+    /// Who a request is from.
+    pub(super) fn client<'a>(&'a self, head: &'a Parts) -> sticky::Client<'a> {
+        sticky::Client {
+            address: self.proxies.peer(head).address,
+            host: self.proxies.host(head),
         }
     }
 
@@ -258,9 +296,14 @@ async fn take(mut post: Post, body: Body, patience: Duration) -> Reply {
         Ok(body) => post.finish(body).await,
         Err(Unread::TooLarge) => post.too_large(),
         // Dropping the post ends the session.
-        Err(Unread::TooSlow) => Reply::empty(StatusCode::REQUEST_TIMEOUT.as_u16()),
-        Err(Unread::Aborted) => Reply::empty(StatusCode::BAD_REQUEST.as_u16()),
+        Err(unread) => Reply::empty(unread.status().as_u16()),
     }
+}
+
+/// The owner of the session that a request names, where it is to be asked.
+pub(super) fn owner<'a>(sticky: Option<&'a Sticky>, head: &Parts) -> Option<(&'a Sticky, Owner)> {
+    let sticky = sticky?;
+    Some((sticky, sticky.owner(head.uri.query()?)?))
 }
 
 /// An answer of the engine, in HTTP.
@@ -317,6 +360,16 @@ enum Unread {
     TooSlow,
     /// The client went, or broke HTTP.
     Aborted,
+}
+
+impl Unread {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Aborted => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 async fn read(body: Body, max: usize, time: Duration) -> Result<Bytes, Unread> {

@@ -10,7 +10,10 @@ use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::net::TcpStream;
 
-use super::transports::{Transports, response};
+use super::{
+    sticky::Sticky,
+    transports::{Transports, owner, response},
+};
 use crate::{
     engine::{self, Admitted, Candidate, Io, Reply},
     protocol::engineio::handshake::{Flaw, Refusal},
@@ -23,8 +26,19 @@ enum Taker {
 }
 
 /// Answers 101, and hands the connection to the engine as soon as HTTP lets go of it; or refuses.
-pub(super) async fn answer(transports: &Transports, request: Request) -> Response {
+pub(super) async fn answer(transports: &Transports, request: Request, sticky: Option<&Sticky>) -> Response {
     let (head, body) = request.into_parts();
+    if let Some((sticky, owner)) = owner(sticky, &head).filter(|_| !transports.has(&head)) {
+        transports.counters.session_requests.increment();
+        if let Err(refusal) = transports.check(&head).await {
+            transports.note(&refusal, &head);
+            return closing(response(Reply::refused_upgrade(&refusal)));
+        }
+        let client = head.clone();
+        return sticky
+            .upgrade(&owner, Request::from_parts(head, body), transports.client(&client))
+            .await;
+    }
     let (taker, mut answer) = match decide(transports, &head).await {
         Ok(decided) => decided,
         Err(refused) => return refused,

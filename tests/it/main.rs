@@ -45,6 +45,8 @@ mod edge;
 mod probes;
 // What nodes ask of each other, and who is refused.
 mod internal;
+// Polling behind a balancer that does not keep clients on their nodes.
+mod sticky;
 // Starting, draining, stopping; a hundred times.
 mod lifecycle;
 // The library inside an axum application.

@@ -16,7 +16,7 @@ const BODY: usize = 4096;
 
 /// Why another node was not asked, or did not answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(in crate::node) enum AskError {
     #[error("the address {0:?} cannot be resolved: {1}")]
     Resolve(String, io::Error),
     /// A heartbeat could name any address.
@@ -28,13 +28,21 @@ pub(super) enum AskError {
     Answer(SocketAddr, Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Asks the node at `address` (`host:port`). The caller bounds the time.
-pub(super) async fn ask(address: &str, networks: &Networks, mut request: Request<Body>) -> Result<Response<Bytes>, AskError> {
+/// Where the node at `address` (`host:port`) is, if it is where nodes are.
+pub(in crate::node) async fn resolved(address: &str, networks: &Networks) -> Result<SocketAddr, AskError> {
+    let inside = |to: &SocketAddr| networks.contains(to.ip());
+    let outside = || AskError::Outside(address.to_owned());
+    if let Ok(to) = address.parse() {
+        return Some(to).filter(inside).ok_or_else(outside);
+    }
     let resolved = tokio::net::lookup_host(address).await;
     let mut resolved = resolved.map_err(|error| AskError::Resolve(address.to_owned(), error))?;
-    let Some(to) = resolved.find(|to| networks.contains(to.ip())) else {
-        return Err(AskError::Outside(address.to_owned()));
-    };
+    resolved.find(inside).ok_or_else(outside)
+}
+
+/// Asks the node at `address` (`host:port`). The caller bounds the time.
+pub(super) async fn ask(address: &str, networks: &Networks, mut request: Request<Body>) -> Result<Response<Bytes>, AskError> {
+    let to = resolved(address, networks).await?;
     let stream = TcpStream::connect(to).await.map_err(|error| AskError::Connect(to, error))?;
     let answer = |error: Box<dyn std::error::Error + Send + Sync>| AskError::Answer(to, error);
     let (mut requests, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

@@ -8,13 +8,13 @@ mod peers;
 mod replays;
 mod signature;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
     extract::{RawQuery, Request, State},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 use http::{
     StatusCode,
@@ -24,14 +24,15 @@ use http_body::Body as _;
 
 pub(super) use self::{
     advertise::verify,
+    client::{AskError, resolved},
     peers::Peers,
-    signature::{Refusal, Signer},
+    signature::{Refusal, SIGNATURE, Signer},
 };
 use self::{
     advertise::{IDENTITY, Identity},
     guard::Guard,
 };
-use super::{network::Networks, server::Shared};
+use super::{network::Networks, server::Shared, sticky};
 use crate::cluster::Keys;
 
 /// Connections at one time: a few probes, a scraper, and the peers that ask.
@@ -62,6 +63,7 @@ pub(super) fn router(server: Arc<Shared>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route(IDENTITY, get(identity))
+        .route(&format!("{}/{{*path}}", sticky::PREFIX), any(of_session))
         .with_state(server)
 }
 
@@ -86,13 +88,34 @@ async fn metrics(State(server): State<Arc<Shared>>) -> Response {
 
 /// Who this node is, for who is let in.
 async fn identity(State(server): State<Arc<Shared>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let origin = server.origin();
-    match server.internal.guard.admit(&head, body.size_hint().exact(), origin.tag) {
-        Ok(()) => ([(CACHE_CONTROL, "no-store")], Json(Identity::of(origin))).into_response(),
-        Err(refusal) => {
-            server.counters().count_internal_refused(refusal);
-            (StatusCode::FORBIDDEN, refusal.to_string()).into_response()
-        }
+    match admitted(&server, request) {
+        Ok(_) => ([(CACHE_CONTROL, "no-store")], Json(Identity::of(server.origin()))).into_response(),
+        Err(refusal) => refused(refusal),
     }
+}
+
+/// A client's request for a session of this node that has reached another one.
+async fn of_session(State(server): State<Arc<Shared>>, request: Request) -> Response {
+    let begun = Instant::now();
+    let request = match admitted(&server, request) {
+        Ok(request) => request,
+        Err(refusal) => return refused(refusal),
+    };
+    server.counters().forwarded_here.increment();
+    let (head, body) = request.into_parts();
+    let mut answer = server.answer_here(Request::from_parts(sticky::received(head), body)).await;
+    sticky::held(&mut answer, begun);
+    answer
+}
+
+/// A request of who may ask for more than probes.
+fn admitted(server: &Shared, request: Request) -> Result<Request, Refusal> {
+    let (head, body) = request.into_parts();
+    let admitted = server.internal.guard.admit(&head, body.size_hint().exact(), server.origin().tag);
+    admitted.inspect_err(|refusal| server.counters().count_internal_refused(*refusal))?;
+    Ok(Request::from_parts(head, body))
+}
+
+fn refused(refusal: Refusal) -> Response {
+    (StatusCode::FORBIDDEN, refusal.to_string()).into_response()
 }

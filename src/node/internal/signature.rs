@@ -19,7 +19,7 @@ use super::replays::Sender;
 use crate::{cluster::Keys, engine::id::NodeTag};
 
 /// The header of the signature.
-pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("fanfare-signature");
+pub(in crate::node) const SIGNATURE: HeaderName = HeaderName::from_static("fanfare-signature");
 
 /// What the names of all signed headers begin with.
 const SIGNED: &str = "fanfare-";
@@ -104,7 +104,7 @@ impl Signer {
     }
 
     /// Signs a request with a body of so many bytes for the node of this tag. Where there is no secret nothing is signed.
-    pub(super) fn sign<B>(&self, request: &mut http::Request<B>, length: u64, target: NodeTag) {
+    pub(in crate::node) fn sign<B>(&self, request: &mut http::Request<B>, length: u64, target: NodeTag) {
         let claims = Claims {
             time: clock(),
             sender: self.sender,

@@ -60,11 +60,14 @@ export async function nats() {
   return backend;
 }
 
-/** HAProxy before the nodes: round robin for those who come without a cookie, and a cookie that keeps each at its node. */
-export async function haproxy(nodes) {
+/**
+ * HAProxy before the nodes: round robin, and when it is `sticky` a cookie that keeps each at its node. Without one every request goes to
+ * the next node.
+ */
+export async function haproxy(nodes, { sticky }) {
   const port = await freePort();
   const config = join(scratch(), "haproxy.cfg");
-  const servers = nodes.map((node, i) => `  server node${i} ${node.public.host} cookie node${i} check port ${node.internal.port} inter 200ms`);
+  const servers = nodes.map((node, i) => `  server node${i} ${node.public.host} ${sticky ? `cookie node${i} ` : ""}check port ${node.internal.port} inter 200ms`);
   writeFileSync(
     config,
     `defaults
@@ -78,8 +81,7 @@ frontend public
   default_backend nodes
 backend nodes
   balance roundrobin
-  cookie AFFINITY insert indirect nocache httponly
-  option httpchk GET /readyz
+${sticky ? "  cookie AFFINITY insert indirect nocache httponly\n" : ""}  option httpchk GET /readyz
 ${servers.join("\n")}
 `,
   );

@@ -74,12 +74,18 @@ export class Node {
 /** Nodes that are ready, over one backend. */
 export class Cluster {
   nodes = [];
+  /** What clients of this cluster may use to get in. */
+  transports;
   #balancer;
   #sockets = new Set();
 
-  /** With `balanced`, clients come through HAProxy and stay with polling; else each goes to a node by its own address. */
-  static async start({ backend, nodes = 3, balanced = false, environment = {} }) {
+  /**
+   * With `balanced`, clients come through HAProxy, which keeps each at its node (`"cookie"`), or sends every request to the next one
+   * (`"round robin"`), and they stay with polling unless `transports` says otherwise; else each goes to a node by its own address.
+   */
+  static async start({ backend, nodes = 3, balanced, transports, environment = {} }) {
     const cluster = new Cluster();
+    cluster.transports = transports ?? (balanced ? ["polling"] : ["polling", "websocket"]);
     try {
       const starts = Array.from({ length: nodes }, () => Node.start({ ...backend?.environment, ...environment }));
       for (const start of await Promise.allSettled(starts)) {
@@ -87,7 +93,7 @@ export class Cluster {
       }
       await Promise.all(starts);
       for (const node of cluster.nodes) await until("a started node is ready", async () => (await node.readiness()).status === 200);
-      if (balanced) cluster.#balancer = await haproxy(cluster.nodes);
+      if (balanced) cluster.#balancer = await haproxy(cluster.nodes, { sticky: balanced === "cookie" });
       await cluster.#acquainted();
     } catch (error) {
       await cluster.stop();
@@ -108,11 +114,6 @@ export class Cluster {
     for (const [probe] of probes) this.hangUp(probe);
   }
 
-  /** What clients of this cluster may use to get in. */
-  get transports() {
-    return this.#balancer ? ["polling"] : ["polling", "websocket"];
-  }
-
   /** A connected client of the node with that index (through a balancer: of the node that the balancer chose). */
   async connect(index, { namespace = "/", ...options } = {}) {
     const url = this.#balancer ? `http://127.0.0.1:${this.#balancer.port}` : this.nodes[index].url;
@@ -122,20 +123,23 @@ export class Cluster {
     return socket;
   }
 
-  /** `count` clients at each node: an array of them per node. */
+  /** `count` clients at each node: an array of them per node. Where the balancer decides, more are connected until it is so. */
   async spread(count, options) {
     const groups = new Map();
-    for (let i = 0; i < count; i++) {
-      for (let index = 0; index < this.nodes.length; index++) {
-        const socket = await this.connect(index, options);
-        const tag = tagOf(socket);
-        groups.set(tag, [...(groups.get(tag) ?? []), socket]);
+    const wanted = count * this.nodes.length;
+    let placed = 0;
+    for (let attempt = 0; placed < wanted; attempt++) {
+      if (attempt === 20 * wanted) throw new Error(`${count} clients wanted at each of ${this.nodes.length} nodes, not ${placed} of ${wanted}`);
+      const socket = await this.connect(attempt % this.nodes.length, options);
+      const group = groups.get(tagOf(socket)) ?? [];
+      if (group.length === count) {
+        this.hangUp(socket);
+        continue;
       }
+      groups.set(tagOf(socket), [...group, socket]);
+      placed += 1;
     }
-    const sizes = [...groups.values()].map((group) => group.length);
-    if (groups.size !== this.nodes.length || sizes.some((size) => size !== count)) {
-      throw new Error(`${count} clients wanted at each of ${this.nodes.length} nodes, not ${sizes.join(", ")}`);
-    }
+    if (groups.size !== this.nodes.length) throw new Error(`clients of ${groups.size} nodes, not ${this.nodes.length}`);
     return [...groups.values()];
   }
 
