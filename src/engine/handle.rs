@@ -67,6 +67,11 @@ impl Handle {
         self.0.post(|mail| mail.resume = true);
     }
 
+    /// Answers the poll that waits, if one does, with a noop: the client polls again, and may do so elsewhere.
+    pub fn release_poll(&self) {
+        self.0.release_poll();
+    }
+
     /// The transport of this moment.
     #[must_use]
     pub fn transport(&self) -> Transport {

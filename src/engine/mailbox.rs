@@ -252,6 +252,20 @@ impl Mailbox {
         Ok(overlaps)
     }
 
+    /// Answers the poll that waits, if one does, with a noop.
+    pub(super) fn release_poll(&self) {
+        let poll = self.lock().poll.take();
+        if let Some(poll) = poll {
+            // One that was aborted says so itself.
+            drop(poll.send(Answer::packets(&["6"], Form::of(self.dialect.revision))));
+        }
+    }
+
+    /// Takes back the poll that waits. Answers whether one did.
+    pub(super) fn withdraw_poll(&self) -> bool {
+        self.lock().poll.take().is_some()
+    }
+
     /// Begins a POST, and answers in which form its payload will be. Nothing if it is a violation: another is under way already, or
     /// this one is `binary` where the revision knows no such payload.
     pub(super) fn begin_post(&self, answer: oneshot::Sender<()>, binary: bool) -> Result<Option<Form>, Refusal> {

@@ -180,6 +180,16 @@ impl Poll {
     }
 }
 
+impl Poll {
+    /// Gives the poll up without a fault of the client's: the connection on which its answer would have gone, which is not the client's
+    /// alone, has broken. The session goes on, and the client may poll again; unless the answer was on its way, which is lost.
+    pub fn withdraw(mut self) {
+        if self.handle.0.withdraw_poll() {
+            self.answer = None;
+        }
+    }
+}
+
 impl Future for Poll {
     type Output = Reply;
 

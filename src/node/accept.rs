@@ -32,7 +32,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{counters::Counters, proxies::Proxies};
+use super::{
+    counters::Counters,
+    proxies::Proxies,
+    sticky,
+    watched::{Broken, Watched},
+};
 use crate::engine::{Addresses, Counter, Crowded, NotAdmitted, Place, Reply};
 
 /// Pause after the process ran out of file descriptors: the listener would be ready again at once.
@@ -67,6 +72,14 @@ pub(super) enum Whose {
 }
 
 impl Whose {
+    /// Other nodes give up a connection that is not used before it is closed here: no request is to meet its end.
+    fn patience(&self, configured: Duration) -> Duration {
+        match self {
+            Self::Clients { .. } => configured,
+            Self::Operators => configured.max(sticky::UNUSED * 3),
+        }
+    }
+
     const fn streams(&self) -> u32 {
         match self {
             Self::Clients { .. } => STREAMS,
@@ -105,6 +118,7 @@ impl Accepting {
             header_timeout,
             send_timeout,
         } = bounds;
+        let header_timeout = whose.patience(header_timeout);
         let accepting = Self {
             address,
             stop: CancellationToken::new(),
@@ -277,7 +291,10 @@ impl Connections {
             return;
         }
         let requests = Arc::<Requests>::default();
+        let stream = Watched::new(stream);
         let service = Answering {
+            // A client's connection is its own: if it breaks, the client has gone.
+            broken: matches!(self.whose, Whose::Operators).then(|| stream.broken()),
             router: TowerToHyperService::new(self.router.clone()),
             peer,
             requests: Arc::clone(&requests),
@@ -411,6 +428,8 @@ impl Drop for UnderWay {
 struct Answering {
     router: TowerToHyperService<Router>,
     peer: SocketAddr,
+    /// Of a connection between nodes.
+    broken: Option<Broken>,
     requests: Arc<Requests>,
 }
 
@@ -422,6 +441,9 @@ impl Service<Request<Incoming>> for Answering {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = UnderWay::new(&self.requests);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        if let Some(broken) = &self.broken {
+            request.extensions_mut().insert(broken.clone());
+        }
         let answer = self.router.call(request);
         Box::pin(async move {
             let _under_way = under_way;

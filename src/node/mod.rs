@@ -38,6 +38,7 @@ mod server;
 mod sticky;
 mod transports;
 mod upgrade;
+mod watched;
 
 pub use self::{
     cookie::{CookieConfig, SameSite},
@@ -248,6 +249,7 @@ impl RunningNode {
         let deadline = Instant::now() + self.grace;
         let left = || deadline.saturating_duration_since(Instant::now());
         self.server.close_sessions(left() / 2).await;
+        self.server.release_forwarded();
         self.public.stop();
         self.server.close(left()).await;
         self.public.finished(left()).await;

@@ -456,6 +456,13 @@ impl Server {
         layers.engine.close_paced(CloseReason::ServerShuttingDown, *drain_spread).await;
     }
 
+    /// Has the polls answered that were handed to other nodes: their clients find another way there.
+    pub(super) fn release_forwarded(&self) {
+        if let Some(sticky) = &self.0.transports.sticky {
+            sticky.release();
+        }
+    }
+
     /// Waits for the end of all sessions, and ends them within `grace`.
     pub(super) async fn close_sessions(&self, grace: Duration) {
         self.0.layers.engine.close(CloseReason::ServerShuttingDown, grace).await;
@@ -479,6 +486,11 @@ impl Server {
 }
 
 impl Shared {
+    /// Answers the poll that waits for the session which a request names.
+    pub(super) fn release(&self, head: &Parts) {
+        self.transports.release(head);
+    }
+
     /// Answers a request for a session of this node, and of no other.
     pub(super) async fn answer_here(&self, request: Request) -> Response {
         self.transports.answer(request, None).await

@@ -33,9 +33,10 @@ use super::{
     proxies::{Peer, Proxies},
     sticky::{self, Owner, Sticky},
     upgrade,
+    watched::Broken,
 };
 use crate::{
-    engine::{self, Admission, Arrival, Engine, NotAdmitted, Post, Reply, Routed},
+    engine::{self, Admission, Arrival, Engine, NotAdmitted, Poll, Post, Reply, Routed},
     protocol::engineio::handshake::{Query, Refusal},
 };
 
@@ -177,8 +178,9 @@ impl Transports {
                 self.counters.session_requests.increment();
                 // A parked poll may wait for long: it needs nothing of its request any more, unless a hook does.
                 drop(body);
+                let parked = Parked::new(poll, head.extensions.get().cloned());
                 let head = self.hooks.keep(head);
-                self.of_session(manner.answer(poll.await).await, head.as_ref())
+                self.of_session(manner.answer(parked.answered().await).await, head.as_ref())
             }
             Routed::Post(post) => {
                 self.counters.session_requests.increment();
@@ -205,6 +207,14 @@ impl Transports {
     pub(super) fn has(&self, head: &Parts) -> bool {
         let query = Query::parse(head.uri.query().unwrap_or_default());
         query.sid.is_some_and(|sid| self.engine.session(&sid).is_some())
+    }
+
+    /// Answers the poll that waits for the session which a request names.
+    pub(super) fn release(&self, head: &Parts) {
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        if let Some(session) = query.sid.and_then(|sid| self.engine.session(&sid)) {
+            session.release_poll();
+        }
     }
 
     /// Who a request is from.
@@ -282,6 +292,38 @@ impl Transports {
             self.hooks.every(answer.headers_mut(), head);
         }
         answer
+    }
+}
+
+/// A poll that waits. Dropped before its end it is given up: by its client, or, where the connection is one between nodes that has broken,
+/// by nobody.
+struct Parked {
+    poll: Option<Poll>,
+    broken: Option<Broken>,
+}
+
+impl Parked {
+    fn new(poll: Poll, broken: Option<Broken>) -> Self {
+        Self { poll: Some(poll), broken }
+    }
+
+    async fn answered(mut self) -> Reply {
+        let reply = match &mut self.poll {
+            Some(poll) => poll.await,
+            None => Reply::empty(StatusCode::BAD_REQUEST.as_u16()),
+        };
+        self.poll = None;
+        reply
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        if let Some(poll) = self.poll.take()
+            && self.broken.as_ref().is_some_and(Broken::is_so)
+        {
+            poll.withdraw();
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use super::{
     sticky::Sticky,
     transports::{Transports, owner, response},
+    watched::Watched,
 };
 use crate::{
     engine::{self, Admitted, Candidate, Io, Reply},
@@ -100,8 +101,8 @@ async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Respons
 
 /// The connection below HTTP, and a copy of what was read beyond the request: hyper's buffer of 8 KiB and more is not kept alive.
 fn recover(upgraded: Upgraded) -> (Io, Vec<u8>) {
-    match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => (Io::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
+    match auto::upgrade::downcast::<TokioIo<Watched>>(upgraded) {
+        Ok(parts) => (Io::Tcp(parts.io.into_inner().into_stream()), parts.read_buf.to_vec()),
         // A server that does not tell HTTP/1 from HTTP/2 by itself, or a connection that is not plain TCP.
         Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => (Io::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),

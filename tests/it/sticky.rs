@@ -12,7 +12,7 @@ use fanfare::{
 };
 use fanfare_adapters::memory::MemoryBus;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -273,6 +273,54 @@ async fn a_client_that_aborts_its_poll_is_gone_at_its_owner_too() {
     until_empty(nodes[0].internal_addr()).await;
     // Its bound is a second; what a busy machine adds is no matter of the node's.
     assert!(aborted.elapsed() < Duration::from_secs(10), "{:?}", aborted.elapsed());
+    stop(nodes).await;
+}
+
+/// Parks a poll through another node, or as another node would.
+async fn parked(owner: &RunningNode, at: SocketAddr, target: &str) -> TcpStream {
+    let before = metric(owner.internal_addr(), "fanfare_forwarded_here_total").await;
+    let mut poll = TcpStream::connect(at).await.unwrap();
+    poll.write_all(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    within("the poll to reach the owner", async {
+        while metric(owner.internal_addr(), "fanfare_forwarded_here_total").await == before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    poll
+}
+
+#[tokio::test]
+async fn a_session_outlives_the_nodes_that_its_polls_come_through() {
+    let nodes = nodes(1, |_| {}).await;
+    let session = Polling::connect(nodes[0].public_addr()).await;
+    // A node dies in the middle of a poll: as a connection between nodes that breaks.
+    let mut poll = parked(&nodes[0], nodes[0].internal_addr(), &format!("/sessions{}", session.target())).await;
+    poll.shutdown().await.unwrap();
+    // The owner closes the connection, too, when it has noticed.
+    within("the owner to notice", poll.read_to_end(&mut Vec::new())).await.unwrap();
+    nodes[0].io().emit("still", &"here").unwrap();
+    assert_eq!(session.receive().await, [r#"42["still","here"]"#]);
+    stop(nodes).await;
+}
+
+#[tokio::test]
+async fn a_node_that_shuts_down_answers_the_polls_of_others_sessions() {
+    let mut nodes = nodes(2, |_| {}).await;
+    let session = Polling::connect(nodes[0].public_addr()).await;
+    let mut poll = parked(&nodes[0], nodes[1].public_addr(), &session.target()).await;
+    let stopping = Instant::now();
+    stop(nodes.split_off(1)).await;
+    // Far below the grace of ten seconds, at the end of which it would have been cut off.
+    assert!(stopping.elapsed() < Duration::from_secs(8), "{:?}", stopping.elapsed());
+    let mut answer = Vec::new();
+    poll.read_to_end(&mut answer).await.unwrap();
+    let answer = Answer::parse(&answer);
+    assert_eq!((answer.status, answer.text()), (200, "6"));
+    nodes[0].io().emit("still", &"here").unwrap();
+    assert_eq!(session.receive().await, [r#"42["still","here"]"#]);
     stop(nodes).await;
 }
 

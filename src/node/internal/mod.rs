@@ -101,8 +101,12 @@ async fn of_session(State(server): State<Arc<Shared>>, request: Request) -> Resp
         Ok(request) => request,
         Err(refusal) => return refused(refusal),
     };
-    server.counters().forwarded_here.increment();
     let (head, body) = request.into_parts();
+    if sticky::releases(&head) {
+        server.release(&sticky::received(head));
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    server.counters().forwarded_here.increment();
     let mut answer = server.answer_here(Request::from_parts(sticky::received(head), body)).await;
     sticky::held(&mut answer, begun);
     answer

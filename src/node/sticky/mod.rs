@@ -22,14 +22,18 @@ use std::{
 };
 
 use axum::{body::Body, response::Response};
-use http::{StatusCode, request::Parts};
+use http::{Method, StatusCode, request::Parts};
 use opentelemetry::metrics::Histogram;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-pub(super) use self::request::{Client, PREFIX, held, received};
+pub(super) use self::{
+    owners::UNUSED,
+    request::{Client, PREFIX, held, received, releases},
+};
 use self::{
     owners::{Owners, Unanswered},
-    request::{HELD, forwarded, returned},
+    request::{HELD, forwarded, releasing, returned},
 };
 use super::{
     counters::{Counters, Forwarded},
@@ -76,6 +80,8 @@ pub(super) struct Sticky {
     counters: Arc<Counters>,
     /// What the way to the owner and back took, in seconds.
     added: Histogram<f64>,
+    /// The node shuts down: whose poll is under way is to poll elsewhere.
+    leaving: CancellationToken,
     /// Requests handed on, until there were enough to tell whether there is stickiness.
     handed: AtomicU64,
 }
@@ -97,6 +103,7 @@ impl Sticky {
             internal: Arc::clone(internal),
             counters: Arc::clone(&layers.node),
             added,
+            leaving: CancellationToken::new(),
             handed: AtomicU64::new(0),
         }
     }
@@ -116,7 +123,19 @@ impl Sticky {
             Ok(request) => request,
             Err(status) => return response(Reply::empty(status.as_u16())),
         };
-        match self.owners.ask(&self.internal, owner, request).await {
+        let asking = self.owners.ask(&self.internal, owner, request);
+        tokio::pin!(asking);
+        let answer = tokio::select! {
+            // Asked first, and then to be answered.
+            biased;
+            answer = &mut asking => answer,
+            () = self.leaving.cancelled(), if head.method == Method::GET => {
+                // If it cannot be had, the poll is given up with the connection.
+                self.owners.ask(&self.internal, owner, releasing(head, client)).await.ok();
+                asking.await
+            }
+        };
+        match answer {
             Ok(answer) if answer.status() == StatusCode::FORBIDDEN && !answer.headers().contains_key(HELD) => {
                 self.count(Forwarded::Refused);
                 self.refused(owner);
@@ -133,6 +152,11 @@ impl Sticky {
                 response(Reply::empty(StatusCode::SERVICE_UNAVAILABLE.as_u16()))
             }
         }
+    }
+
+    /// Has the polls answered that are under way.
+    pub(super) fn release(&self) {
+        self.leaving.cancel();
     }
 
     fn count(&self, outcome: Forwarded) {

@@ -30,6 +30,9 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// up: what is parked there is answered by then.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How long a connection is kept that nothing is under way on. The other end keeps it for longer.
+pub(in crate::node) const UNUSED: Duration = Duration::from_secs(10);
+
 /// What an owner is asked that was silent; it answers to whoever asks.
 const SIGN_OF_LIFE: &str = "/livez";
 
@@ -68,8 +71,9 @@ impl Owners {
             .http2_keep_alive_timeout(SILENCE)
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            // What was handed to a connection may have been taken: it is not sent again.
-            .retry_canceled_requests(false)
+            .pool_idle_timeout(UNUSED)
+            // Of those that were never written: what was may have been taken, and is not sent again.
+            .retry_canceled_requests(true)
             .build(connector);
         Self {
             client,

@@ -26,6 +26,9 @@ pub(in crate::node) const PREFIX: &str = "/sessions";
 const CLIENT: HeaderName = HeaderName::from_static("fanfare-client");
 const CLIENT_HOST: HeaderName = HeaderName::from_static("fanfare-host");
 
+/// Of a request: it is not the client's, but asks the owner to answer the poll of the session that waits.
+const RELEASE: HeaderName = HeaderName::from_static("fanfare-release");
+
 /// Of an answer: for how many microseconds the owner had the request. One without it is not of a session.
 pub(super) const HELD: HeaderName = HeaderName::from_static("fanfare-held");
 
@@ -77,6 +80,18 @@ pub(super) fn forwarded(head: &Parts, body: Body, client: Client<'_>) -> Result<
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
     Ok((request, length))
+}
+
+/// Asks the owner of a client's poll to answer it.
+pub(super) fn releasing(head: &Parts, client: Client<'_>) -> (Request<Body>, u64) {
+    let mut request = rebuilt(head, client, &PASSED).map(|()| Body::empty());
+    request.headers_mut().insert(RELEASE, HeaderValue::from_static("1"));
+    (request, 0)
+}
+
+/// Whether a request that a node has sent asks for no more than that.
+pub(in crate::node) fn releases(head: &Parts) -> bool {
+    head.headers.contains_key(RELEASE)
 }
 
 /// The same of a request that wants to become a WebSocket.
