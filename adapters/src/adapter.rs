@@ -12,7 +12,9 @@ use crate::{Inbox, Topic};
 /// [`Limits::outage_age`].
 ///
 /// What one publisher sent arrives in its order in each node's one [`Inbox`]: the messages of one group of topics always, those of all
-/// topics where the backend is not divided (everywhere but on a Redis Cluster). See [`Topic::grouped`].
+/// topics where the backend is not divided (everywhere but on a Redis Cluster). See [`Topic::grouped`]. One exception cannot be
+/// prevented: what was under way on a connection when it was given up, at most one queue, may still arrive, once, and then after what
+/// was published later over the next connection. Who cannot have that numbers what it publishes.
 pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     /// Offers a message to the backend. Synchronous, never blocks and never waits: the message is queued for the one task that
     /// writes, or refused.
@@ -91,7 +93,7 @@ pub struct Limits {
 /// What an adapter counted since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Messages handed to the backend's connection.
+    /// Messages that the backend has confirmed to have taken.
     pub published: u64,
     /// Messages dropped on the way to the backend: too old, or of a batch that was lost with the connection. Of the latter some may
     /// have arrived; they are never sent again. `published + dropped` is what `publish` took and is not waiting.

@@ -111,7 +111,7 @@ impl Outbound {
         }
     }
 
-    /// Says what became of the batch that was taken: `published` of it reached the backend's connection, the rest is lost.
+    /// Says what became of the batch that was taken: the backend has taken `published` of it, the rest is lost.
     pub(crate) fn settle(&self, published: u64) {
         let mut state = self.lock();
         let batch = std::mem::take(&mut state.in_flight);

@@ -47,8 +47,9 @@ pub(super) struct Line {
     ears: Mutex<Ears>,
     woken: Arc<Woken>,
     events: Arc<Events>,
-    /// Hears the probes that this connection sends to itself.
+    /// Hears the probes that this connection sends to itself: those of `prove`, and one behind each batch.
     probe: tokio::sync::Mutex<Probe>,
+    behind: tokio::sync::Mutex<Probe>,
     /// Goes on counting from one session to the next.
     stamper: Arc<tokio::sync::Mutex<Stamper>>,
     /// The server that this is a connection to.
@@ -144,14 +145,14 @@ impl Nats {
         let options = login.apply(self.once(options, address.clone())).map_err(Fault::new)?;
         let client = options.connect(vec![address, self.dead_end.clone()]).await.map_err(Fault::new)?;
         core.set_max_payload(client.server_info().max_payload);
-        let subject = client.new_inbox();
-        let echo = client.subscribe(subject.clone()).await.map_err(Fault::new)?;
+        let (probe, behind) = (Probe::new(&client).await?, Probe::new(&client).await?);
         let line = Line {
             client,
             woken: ears.woken(),
             ears: Mutex::new(ears),
             events,
-            probe: tokio::sync::Mutex::new(Probe { subject, echo, sent: 0 }),
+            probe: tokio::sync::Mutex::new(probe),
+            behind: tokio::sync::Mutex::new(behind),
             stamper: self.stamper.clone(),
             announced: self.targets.announced(),
             target,
@@ -208,23 +209,8 @@ impl Session for Line {
 
     async fn prove(&self) -> Result<(), Fault> {
         let mut probe = self.probe.lock().await;
-        let Probe { subject, echo, sent } = &mut *probe;
-        *sent += 1;
-        let nonce = sent.to_be_bytes();
-        let round_trip = async {
-            self.client
-                .publish(subject.clone(), nonce.to_vec().into())
-                .await
-                .map_err(Fault::new)?;
-            while let Some(message) = echo.next().await {
-                if message.payload[..] == nonce {
-                    return Ok(());
-                }
-            }
-            Err(Fault::new("the connection was closed"))
-        };
         tokio::select! {
-            proven = round_trip => proven?,
+            proven = probe.round_trip(&self.client) => proven?,
             fault = self.ended() => return Err(fault),
         }
         // Servers come and go while the connection stands, so this is looked at again and again.
@@ -234,7 +220,7 @@ impl Session for Line {
     }
 
     async fn publish(&self, batch: Vec<Outgoing>) -> Result<u64, Fault> {
-        let mut stamper = self.stamper.lock().await;
+        let (mut stamper, mut behind) = (self.stamper.lock().await, self.behind.lock().await);
         let sending = async {
             let mut taken = 0;
             for Outgoing { topic, payload, .. } in batch {
@@ -243,7 +229,8 @@ impl Session for Line {
                     Err(error) => tracing::warn!(%error, "NATS takes no such message"),
                 }
             }
-            self.client.flush().await.map_err(Fault::new)?;
+            // The library would write on and on into a path where nothing passes, and the system keep megabytes of it, to be sent late.
+            behind.round_trip(&self.client).await?;
             Ok(taken)
         };
         tokio::select! {
@@ -254,6 +241,28 @@ impl Session for Line {
 
     fn abort(&self) {
         self.events.down.cancel();
+    }
+}
+
+impl Probe {
+    async fn new(client: &Client) -> Result<Self, Fault> {
+        let subject = client.new_inbox();
+        let echo = client.subscribe(subject.clone()).await.map_err(Fault::new)?;
+        Ok(Self { subject, echo, sent: 0 })
+    }
+
+    /// The server has taken what it was sent before, when this returns.
+    async fn round_trip(&mut self, client: &Client) -> Result<(), Fault> {
+        let Self { subject, echo, sent } = self;
+        *sent += 1;
+        let nonce = sent.to_be_bytes();
+        client.publish(subject.clone(), nonce.to_vec().into()).await.map_err(Fault::new)?;
+        while let Some(message) = echo.next().await {
+            if message.payload[..] == nonce {
+                return Ok(());
+            }
+        }
+        Err(Fault::new("the connection was closed"))
     }
 }
 

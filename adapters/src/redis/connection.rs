@@ -52,6 +52,8 @@ impl Connection {
             max_command_buffer_len: COMMANDS,
             tcp: TcpConfig {
                 nodelay: Some(true),
+                // What could not be sent is not sent when nobody counts on it any more; what matters was answered.
+                linger: Some(Duration::ZERO),
                 ..TcpConfig::default()
             },
             unresponsive: UnresponsiveConfig {

@@ -4,7 +4,10 @@
 //! * `server`: a backend's server as a child process
 //! * `fleet`: several servers that are one backend
 //! * `world`: a backend and its nodes, and the words that the tests are written in
+//! * `relay`: a path to it that freezes, each way and each connection alone
+//! * `load`: numbered messages without end, and a receiver that keeps account of them
 //! * `delivery`, `order`, `bounds`, `life`, `outage`: what every backend must do
+//! * `freeze`: when the path to the backend's server freezes
 //! * `failover`: when a server of several dies
 //! * `lag`: when the client library cannot keep up
 //! * `log`, `records`: what logs and records must do, where there are any
@@ -16,13 +19,22 @@ mod bounds;
 mod delivery;
 mod failover;
 mod fleet;
+mod freeze;
 mod lag;
 mod life;
+mod load;
 mod log;
 mod login;
 mod order;
 mod outage;
 mod records;
+#[path = "../../../tests/it/dsl/relay.rs"]
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared with the tests of whole nodes, which use the rest"
+)]
+mod relay;
 mod server;
 mod tls;
 mod world;
@@ -103,6 +115,9 @@ with_server! {
     bounds::a_full_queue_refuses_and_old_messages_make_room,
     outage::a_frozen_backend_is_noticed,
     outage::every_outage_ends_however_many_there_are,
+    freeze::a_path_that_is_frozen_briefly_costs_what_is_too_old_and_nothing_else,
+    freeze::a_path_that_is_frozen_for_long_ends_in_a_new_session,
+    freeze::a_flood_into_a_frozen_path_takes_no_more_than_its_bounds,
     login::a_wrong_password_is_said_and_never_shown,
     login::the_right_password_opens_by_url_and_by_key,
     tls::a_server_is_trusted_by_its_authority_alone,

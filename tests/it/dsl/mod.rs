@@ -9,6 +9,7 @@ mod node;
 mod polling;
 mod process;
 mod raw;
+#[expect(dead_code, reason = "the contract of adapters uses the rest")]
 mod relay;
 mod websocket;
 
