@@ -12,6 +12,8 @@ pub struct Health {
     pub canary_age: Option<Duration>,
     /// Since when this node has heard nothing of itself (its start, if it never did), once that is longer than `suspect_after`.
     pub deaf_since: Option<Instant>,
+    /// Since when this node has heard its own heartbeats without a break of more than `suspect_after`; nothing while it is deaf.
+    pub hearing_since: Option<Instant>,
     /// Whether the adapter says that its backend is reachable and its subscriptions confirmed.
     pub connected: bool,
     /// Other living nodes, the suspected ones among them.
@@ -27,6 +29,7 @@ pub struct Health {
 pub(super) struct Standing {
     pub(super) started: Instant,
     pub(super) heard: Option<Instant>,
+    pub(super) hearing_since: Option<Instant>,
     pub(super) connected: bool,
     pub(super) members: Vec<Member>,
 }
@@ -36,6 +39,7 @@ impl Standing {
         Self {
             started,
             heard: None,
+            hearing_since: None,
             connected: false,
             members: Vec::new(),
         }
@@ -47,6 +51,7 @@ impl Standing {
         Health {
             canary_age: self.heard.map(|heard| now.saturating_duration_since(heard)),
             deaf_since: deaf.then_some(since),
+            hearing_since: self.hearing_since.filter(|_| !deaf),
             connected: self.connected,
             peers: self.members.len(),
             suspected: self.members.iter().filter(|member| member.suspected).count(),
@@ -67,7 +72,9 @@ mod tests {
         standing.connected = true;
         assert_eq!(standing.health(after(2500), limit).deaf_since, None);
         assert_eq!(standing.health(after(2501), limit).deaf_since, Some(start));
-        standing.heard = Some(after(3000));
+        (standing.heard, standing.hearing_since) = (Some(after(3000)), Some(after(2000)));
+        assert_eq!(standing.health(after(4000), limit).hearing_since, Some(after(2000)));
+        assert_eq!(standing.health(after(6000), limit).hearing_since, None);
         let health = standing.health(after(4000), limit);
         assert_eq!(
             (health.canary_age, health.deaf_since, health.degraded),

@@ -117,6 +117,8 @@ struct Removed {
 struct Canary {
     started: Instant,
     heard: Option<Instant>,
+    /// Since when it has been heard without a break.
+    since: Option<Instant>,
     sequence: u64,
     /// How long this node has heard its canary without a break, all together.
     hearing: Duration,
@@ -135,6 +137,7 @@ impl Membership {
         let canary = Canary {
             started: now,
             heard: None,
+            since: None,
             sequence: 0,
             hearing: Duration::ZERO,
         };
@@ -227,6 +230,8 @@ impl Membership {
         if sequence <= canary.sequence {
             return Vec::new();
         }
+        let unbroken = |heard| now.saturating_duration_since(heard) <= self.times.suspect_after;
+        canary.since = canary.since.filter(|_| canary.heard.is_some_and(unbroken)).or(Some(now));
         canary.hearing = canary.hearing_at(now, self.times.suspect_after);
         (canary.sequence, canary.heard) = (sequence, Some(now));
         self.remove_silent(now)
@@ -303,9 +308,9 @@ impl Membership {
         self.members.values().map(|known| &known.member)
     }
 
-    /// When the canary was heard last.
-    pub(super) fn heard(&self) -> Option<Instant> {
-        self.canary.heard
+    /// When the canary was heard last, and since when it has been without a break of more than `suspect_after`.
+    pub(super) fn heard(&self) -> (Option<Instant>, Option<Instant>) {
+        (self.canary.heard, self.canary.since)
     }
 }
 

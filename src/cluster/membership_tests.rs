@@ -109,6 +109,23 @@ fn a_node_without_its_canary_removes_nobody_and_nobody_on_its_return() {
 }
 
 #[test]
+fn hearing_lasts_over_a_short_break_and_begins_anew_after_a_long_one() {
+    let mut bench = Bench::new();
+    let since = |bench: &Bench| bench.membership.heard().1;
+    assert_eq!(since(&bench), None);
+    bench.second(true);
+    let first = bench.now;
+    for hearing in [true, false, true, true] {
+        bench.second(hearing);
+        assert_eq!(since(&bench), Some(first));
+    }
+    for hearing in [false, false, true, true] {
+        bench.second(hearing);
+    }
+    assert_eq!(since(&bench), Some(bench.now - SECOND));
+}
+
+#[test]
 fn goodbye_removes_at_once_and_only_the_epoch_that_said_it() {
     let mut bench = Bench::new();
     bench.heartbeat(origin(1, 5));

@@ -29,7 +29,8 @@ impl Default for ReadyConfig {
 /// What a node does that no longer hears its own canary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenDeaf {
-    /// Not ready only if a peer hears its own canary: then the fault is this node's, not the backend's.
+    /// Not ready only if a peer hears its own canary, and has for longer than `grace`: then the fault is this node's, not the backend's,
+    /// and not that of a backend which has just come back, to some nodes sooner than to others.
     #[default]
     Alone,
     /// Not ready.
@@ -41,8 +42,8 @@ pub enum WhenDeaf {
 /// What a node knows of its own canary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Canary {
-    /// It came back in time.
-    Heard,
+    /// It came back in time, and has for this long.
+    Heard(Duration),
     /// It has been missing for this long, and was heard before.
     Missing(Duration),
     /// It was never heard since the node started, this long ago.
@@ -62,6 +63,8 @@ pub(super) struct Readiness {
     pub(super) draining: bool,
     /// How long the canary has been missing; 0 when it is heard.
     pub(super) deaf_ms: u64,
+    /// How long the canary has been heard without a break; 0 while it is missing. Peers that ask look at it, too.
+    pub(super) heard_ms: u64,
 }
 
 impl ReadyConfig {
@@ -69,22 +72,24 @@ impl ReadyConfig {
     pub(super) fn must_ask_peers(&self, canary: Canary) -> bool {
         self.when_deaf == WhenDeaf::Alone
             && match canary {
-                Canary::Heard => false,
+                Canary::Heard(_) => false,
                 Canary::Missing(time) | Canary::Awaited(time) => time > self.grace,
             }
     }
 
-    /// Judges a node that is not draining. `peer_hears` is what asking the peers found, `false` when nobody was asked.
+    /// Judges a node that is not draining. `peer_hears` is whether a peer was found that has heard its canary for longer than `grace`,
+    /// `false` when nobody was asked.
     ///
     /// A node that starts is not ready before its first canary, until `grace` is over: otherwise a balancer sends it clients whose
     /// broadcasts reach nobody else.
     pub(super) fn judge(&self, canary: Canary, peer_hears: bool) -> Readiness {
         let (heard, deaf, starting) = match canary {
-            Canary::Heard => (true, Duration::ZERO, false),
-            Canary::Missing(time) => (false, time, false),
-            Canary::Awaited(time) => (false, time, true),
+            Canary::Heard(time) => (Some(time), Duration::ZERO, false),
+            Canary::Missing(time) => (None, time, false),
+            Canary::Awaited(time) => (None, time, true),
         };
-        let ready = heard
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let ready = heard.is_some()
             || match self.when_deaf {
                 WhenDeaf::Never => true,
                 _ if deaf <= self.grace => !starting,
@@ -93,10 +98,11 @@ impl ReadyConfig {
             };
         Readiness {
             ready,
-            canary: if heard { "heard" } else { "missing" },
-            degraded: ready && !heard,
+            canary: if heard.is_some() { "heard" } else { "missing" },
+            degraded: ready && heard.is_none(),
             draining: false,
-            deaf_ms: u64::try_from(deaf.as_millis()).unwrap_or(u64::MAX),
+            deaf_ms: milliseconds(deaf),
+            heard_ms: heard.map_or(0, milliseconds),
         }
     }
 }
@@ -129,7 +135,7 @@ mod tests {
     #[test]
     fn a_node_that_hears_its_canary_is_ready() {
         for when_deaf in [WhenDeaf::Alone, WhenDeaf::Always, WhenDeaf::Never] {
-            assert_eq!(ready(when_deaf, Canary::Heard, true), (true, false));
+            assert_eq!(ready(when_deaf, Canary::Heard(SHORT), true), (true, false));
         }
     }
 
@@ -164,7 +170,7 @@ mod tests {
         };
         assert!(alone.must_ask_peers(Canary::Missing(LONG)));
         assert!(!alone.must_ask_peers(Canary::Missing(SHORT)));
-        assert!(!alone.must_ask_peers(Canary::Heard));
+        assert!(!alone.must_ask_peers(Canary::Heard(SHORT)));
         assert!(
             !ReadyConfig {
                 when_deaf: WhenDeaf::Always,

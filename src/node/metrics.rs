@@ -390,7 +390,7 @@ const COUNTERS: &[Metric] = &[
         "Times a log had lost entries that this node had not seen",
         |l| l.cluster.counters().log_holes.get(),
     ),
-    metric("fanfare_adapter_published_total", "Messages handed to the backend", |l| {
+    metric("fanfare_adapter_published_total", "Messages that the backend has taken", |l| {
         l.adapter.counters().published
     }),
     metric(

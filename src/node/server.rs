@@ -510,7 +510,8 @@ impl Shared {
 
     async fn any_peer_hears(&self) -> bool {
         let outside = &self.layers.node.peers_outside;
-        self.peers.any_hears(&self.peer_addresses(), &self.internal.networks, outside).await
+        let (addresses, networks) = (self.peer_addresses(), &self.internal.networks);
+        self.peers.any_hears(&addresses, self.ready.grace, networks, outside).await
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -525,7 +526,7 @@ impl Shared {
     fn canary(&self) -> Canary {
         let health = self.layers.cluster.health();
         match (health.deaf_since, health.canary_age) {
-            (None, Some(_)) => Canary::Heard,
+            (None, Some(_)) => Canary::Heard(health.hearing_since.map(|since| since.elapsed()).unwrap_or_default()),
             (Some(since), Some(_)) => Canary::Missing(since.elapsed()),
             (_, None) => Canary::Awaited(self.started.elapsed()),
         }

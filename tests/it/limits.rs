@@ -1,4 +1,4 @@
-//! Clients that send more events than they may, over real sockets.
+//! Clients that send more events than they may, and more clients than there may be, over real sockets.
 
 use std::{
     num::NonZeroU32,
@@ -7,7 +7,7 @@ use std::{
 
 use fanfare::node::RunningNode;
 
-use crate::dsl::{Polling, WebSocket, start_with, within};
+use crate::dsl::{Polling, WebSocket, metric, request, start_with, upgrade, within};
 
 const RATE: u32 = 100;
 
@@ -74,5 +74,40 @@ async fn a_client_that_keeps_on_is_closed_and_another_does_not_notice() {
     assert_eq!(node.io().hub().counters().too_fast.get(), 1);
     other.send(&event(1)).await;
     assert_eq!(other.text().await, event(1));
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_full_refuses_new_sessions_and_stays_ready() {
+    let node = start_with(|config| config.server.engine.max_sessions = 2).await;
+    let (public, internal) = (node.public_addr(), node.internal_addr());
+    within("the node to be ready", async {
+        while request(internal, "GET", "/readyz", &[], b"").await.status != 200 {}
+    })
+    .await;
+    let mut client = WebSocket::connect(public).await;
+    let other = Polling::connect(public).await;
+    let refused = [
+        request(public, "GET", "/socket.io/?EIO=4&transport=polling", &[], b"").await,
+        upgrade(public, "EIO=4&transport=websocket", &[]).await,
+    ];
+    assert_eq!(refused.map(|answer| answer.status), [503, 503]);
+    assert_eq!(metric(internal, "fanfare_sessions_refused_total").await, 2);
+    // A balancer that took it out of service would cut off those whom it serves.
+    let ready = request(internal, "GET", "/readyz", &[], b"").await;
+    assert_eq!(ready.status, 200);
+    assert!(
+        ready.text().contains(r#""ready":true"#) && ready.text().contains(r#""degraded":false"#),
+        "{}",
+        ready.text()
+    );
+    client.send(&event(1)).await;
+    assert_eq!(client.text().await, event(1));
+    // Who goes makes room.
+    other.send("1").await;
+    within("a place", async {
+        while request(public, "GET", "/socket.io/?EIO=4&transport=polling", &[], b"").await.status != 200 {}
+    })
+    .await;
     node.shutdown().await;
 }

@@ -33,7 +33,7 @@ mod parsers;
 mod limits;
 // Three nodes over one bus: a broadcast reaches every client of every node.
 mod broadcast;
-// The same over memory, Redis and NATS: every operation, order, and what a node asks of its backend.
+// The same over memory, Redis and NATS: every operation, order, what a node asks of its backend, and what outages cost.
 mod cluster;
 // Two clusters on one Redis, and on one NATS: their names keep them apart.
 mod isolation;

@@ -41,10 +41,11 @@ async fn a_node_is_alive_and_ready_once_it_hears_its_canary() {
     let node = start().await;
     assert_eq!(request(node.internal_addr(), "GET", "/livez", &[], b"").await.status, 200);
     until(&node, "the first canary", |status, _| status == 200).await;
-    let (_, body) = readyz(&node).await;
+    let (_, mut body) = readyz(&node).await;
+    assert!(body["heard_ms"].take().is_u64());
     assert_eq!(
         body,
-        json!({"ready": true, "canary": "heard", "degraded": false, "draining": false, "deaf_ms": 0})
+        json!({"ready": true, "canary": "heard", "degraded": false, "draining": false, "deaf_ms": 0, "heard_ms": null})
     );
     node.shutdown().await;
 }
@@ -105,6 +106,31 @@ async fn alone_asks_the_peers_whether_the_fault_is_its_own() {
         status == 200 && body["degraded"] == json!(false)
     })
     .await;
+    deaf.shutdown().await;
+    peer.shutdown().await;
+}
+
+/// A backend that has been away for long comes back to one node sooner than to another.
+#[tokio::test]
+async fn a_peer_counts_only_when_it_has_heard_for_as_long_as_the_grace() {
+    const GRACE: Duration = Duration::from_secs(2);
+    let bus = MemoryBus::new();
+    let configure = |config: &mut fanfare::node::Config| {
+        hasty(config, WhenDeaf::Alone);
+        config.server.ready.grace = GRACE;
+    };
+    let (deaf, adapter) = start_on(&bus, configure).await;
+    let (peer, peer_adapter) = start_on(&bus, configure).await;
+    until_metric(&deaf, "fanfare_cluster_peers 1").await;
+    adapter.set_connected(false);
+    peer_adapter.set_connected(false);
+    let long = |body: &Value| body["deaf_ms"].as_u64().is_some_and(|deaf| deaf > 2100);
+    until(&deaf, "deafness to last", |_, body| long(body)).await;
+    assert_eq!(readyz(&deaf).await.0, 200);
+    let back = std::time::Instant::now();
+    peer_adapter.set_connected(true);
+    until(&deaf, "the node to find itself alone", |status, _| status == 503).await;
+    assert!(back.elapsed() > GRACE, "after {:?}", back.elapsed());
     deaf.shutdown().await;
     peer.shutdown().await;
 }

@@ -81,7 +81,8 @@ impl Receiver {
         });
         let events = self.membership.handle_canary(now, sequence);
         self.changed(now, events);
-        self.standing.send_modify(|standing| standing.heard = self.membership.heard());
+        self.standing
+            .send_modify(|standing| (standing.heard, standing.hearing_since) = self.membership.heard());
     }
 
     /// Draws the conclusions from what has changed in the membership.

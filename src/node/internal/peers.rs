@@ -1,4 +1,4 @@
-//! Asks other nodes, over their internal listeners, whether they hear their own canaries.
+//! Asks other nodes, over their internal listeners, whether they hear their own canaries, and for how long they have.
 
 use std::time::{Duration, Instant};
 
@@ -27,19 +27,20 @@ pub(in crate::node) struct Peers(Mutex<Option<(Instant, bool)>>);
 #[derive(Deserialize)]
 struct Answer {
     canary: String,
+    heard_ms: u64,
 }
 
 impl Peers {
-    /// Whether any peer hears its own canary; `false` when none answers in time. Asked once at a time, at most once a second. Addresses
-    /// outside `networks` are not asked, and counted.
-    pub(in crate::node) async fn any_hears(&self, addresses: &[String], networks: &Networks, outside: &Counter) -> bool {
+    /// Whether any peer has heard its own canary for longer than `time`; `false` when none answers in time. Asked once at a time, at most
+    /// once a second. Addresses outside `networks` are not asked, and counted.
+    pub(in crate::node) async fn any_hears(&self, addresses: &[String], time: Duration, networks: &Networks, outside: &Counter) -> bool {
         let mut last = self.0.lock().await;
         if let Some((asked, answer)) = *last
             && asked.elapsed() < FRESH
         {
             return answer;
         }
-        let mut asking: FuturesUnordered<_> = addresses.iter().take(ASKED).map(|address| hears(address, networks)).collect();
+        let mut asking: FuturesUnordered<_> = addresses.iter().take(ASKED).map(|address| hears(address, time, networks)).collect();
         let any = async {
             while let Some(answer) = asking.next().await {
                 if let Err(AskError::Outside(_)) = &answer {
@@ -57,10 +58,10 @@ impl Peers {
     }
 }
 
-async fn hears(address: &str, networks: &Networks) -> Result<bool, AskError> {
+async fn hears(address: &str, time: Duration, networks: &Networks) -> Result<bool, AskError> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = http::Uri::from_static(QUESTION);
     let answer = ask(address, networks, request).await?;
     let answer: Option<Answer> = serde_json::from_slice(answer.body()).ok();
-    Ok(answer.is_some_and(|answer| answer.canary == "heard"))
+    Ok(answer.is_some_and(|answer| answer.canary == "heard" && Duration::from_millis(answer.heard_ms) > time))
 }

@@ -95,7 +95,7 @@ async fn subscriptions(port: u16) -> u64 {
     line.unwrap().trim().parse().unwrap()
 }
 
-async fn ask(port: u16, command: &str) -> String {
+pub(super) async fn ask(port: u16, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();

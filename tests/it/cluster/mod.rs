@@ -1,16 +1,20 @@
 //! Three nodes behave as one server, whatever joins them: the same stories over memory, Redis, its sentinels, a Redis Cluster, NATS and a
-//! cluster of it, for clients of either parser.
+//! cluster of it, for clients of either parser. What outages of a real backend cost them stands in `outage`.
 
 mod answers;
 mod churn;
 mod emitter;
 mod operations;
 mod order;
+mod outage;
 mod stopped;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use fanfare::{
@@ -68,9 +72,17 @@ impl Bus {
         Self::NatsCluster(Backend::nats_cluster().await, AtomicUsize::new(0))
     }
 
+    /// Nothing is lost in these stories, however long a busy machine lets a message wait.
     fn adapter(&self) -> Arc<dyn Adapter> {
-        let redis = |url: String| Arc::new(RedisAdapter::start(redis::Config::new(url)).unwrap());
-        let nats = |url: String| Arc::new(NatsAdapter::start(nats::Config::new(url)).unwrap());
+        let outage_age = Duration::from_secs(60);
+        let redis = |url: String| {
+            let config = redis::Config::new(url);
+            Arc::new(RedisAdapter::start(redis::Config { outage_age, ..config }).unwrap())
+        };
+        let nats = |url: String| {
+            let config = nats::Config::new(url);
+            Arc::new(NatsAdapter::start(nats::Config { outage_age, ..config }).unwrap())
+        };
         let places = |servers: &[Backend]| {
             let places: Vec<_> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
             places.join(",")

@@ -9,7 +9,6 @@ mod node;
 mod polling;
 mod process;
 mod raw;
-#[expect(dead_code, reason = "the contract of adapters uses the rest")]
 mod relay;
 mod websocket;
 
