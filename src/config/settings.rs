@@ -350,7 +350,7 @@ settings! {
         /// How long a node may be silent before it is no longer a member.
         remove_after: Positive = "10s";
         /// How long other nodes are waited for that were asked something, for example which clients they have.
-        request_timeout: Positive = "5s";
+        request_timeout: Positive = "6s";
     }
 
     /// Requests for sessions of other nodes, which polling clients make behind a balancer that does not keep them on their node.

@@ -15,7 +15,8 @@ pub struct Config {
     pub ack_timeout: Duration,
     /// How many bytes of clients' answers to one broadcast are held until they are taken; further answers count as missing. Default: 16 MiB.
     pub ack_bytes: usize,
-    /// How long other nodes are waited for unless the caller says otherwise. Default: 5 s.
+    /// How long other nodes are waited for unless the caller says otherwise. Default: 6 s, more than twice the silence after which a node is
+    /// suspected, and waited for no longer.
     pub request_timeout: Duration,
     /// Whether `fetch_sockets` tells cookies and authorization headers of clients, and the `pid` by which a session is taken over. Default:
     /// no, they are withheld.
@@ -72,7 +73,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(45),
             ack_timeout: Duration::from_secs(10),
             ack_bytes: 16 << 20,
-            request_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(6),
             expose_credentials: false,
             max_namespaces: 32,
             max_rooms: 10_000,

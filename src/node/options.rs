@@ -184,7 +184,7 @@ impl Builder {
         /// 16 MiB; above zero.
         ack_bytes(bytes: usize) => hub.ack_bytes;
 
-        /// How long other nodes are waited for unless the caller says otherwise. Default 5 s; above zero.
+        /// How long other nodes are waited for unless the caller says otherwise. Default 6 s; above zero.
         request_timeout(timeout: Duration) => hub.request_timeout;
 
         /// Whether `fetch_sockets` tells cookies and authorization headers of clients, and the `pid` by which a session is taken over. Default

@@ -163,12 +163,14 @@ async fn flags_hold_on_all_nodes(bus: Bus, dialect: Dialect) {
         heard = within("the polls to be answered", heard) => heard,
         () = emitted => unreachable!("it does not end"),
     };
-    assert_eq!(heard, [[r#"42["e","here"]"#]; 3]);
+    // One that is answered late has several.
+    let all_here = |packets: &Vec<String>| !packets.is_empty() && packets.iter().all(|packet| packet == r#"42["e","here"]"#);
+    assert!(heard.iter().all(all_here), "{heard:?}");
     // What was on its way then may find the next poll.
     io.to("third").emit("e", &"enough").unwrap();
     for poller in &pollers {
         within("what was on its way", async {
-            while receive(poller).await != [r#"42["e","enough"]"#] {}
+            while receive(poller).await.last().is_none_or(|packet| packet != r#"42["e","enough"]"#) {}
         })
         .await;
     }
