@@ -31,9 +31,8 @@ use super::{
     manner::Manner,
     origins::OriginRule,
     proxies::{Peer, Proxies},
-    sticky::{self, Owner, Sticky},
+    sticky::{self, HandedOn, HandedOnPolls, Owner, Sticky},
     upgrade,
-    watched::Broken,
 };
 use crate::{
     engine::{self, Admission, Arrival, Engine, NotAdmitted, Poll, Post, Reply, Routed},
@@ -60,6 +59,8 @@ pub(super) struct Transports {
     /// A body that takes longer is given up, and its session with it.
     pub(super) body_timeout: Duration,
     pub(super) counters: Arc<Counters>,
+    /// The polls that other nodes have handed on.
+    pub(super) handed_on: HandedOnPolls,
     /// Hands requests for other nodes' sessions to them, where there are other nodes.
     pub(super) sticky: Option<Sticky>,
 }
@@ -134,6 +135,7 @@ impl Transports {
             bundle: None,
             body_timeout: Duration::from_secs(30),
             counters: Arc::default(),
+            handed_on: HandedOnPolls::default(),
             sticky: None,
         }
     }
@@ -158,6 +160,9 @@ impl Transports {
         if head.method == Method::POST && is_encoded(&head) {
             return response(Reply::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16()));
         }
+        if head.method == Method::GET {
+            self.handed_on.none_of(&head).await;
+        }
         let routed = self.engine.request(&engine::Request {
             method: head.method.as_str(),
             query: head.uri.query().unwrap_or_default(),
@@ -178,7 +183,7 @@ impl Transports {
                 self.counters.session_requests.increment();
                 // A parked poll may wait for long: it needs nothing of its request any more, unless a hook does.
                 drop(body);
-                let parked = Parked::new(poll, head.extensions.get().cloned());
+                let parked = Parked::new(poll, self.handed_on.parked(&head));
                 let head = self.hooks.keep(head);
                 self.of_session(manner.answer(parked.answered().await).await, head.as_ref())
             }
@@ -299,12 +304,15 @@ impl Transports {
 /// by nobody.
 struct Parked {
     poll: Option<Poll>,
-    broken: Option<Broken>,
+    handed_on: Option<HandedOn>,
 }
 
 impl Parked {
-    fn new(poll: Poll, broken: Option<Broken>) -> Self {
-        Self { poll: Some(poll), broken }
+    fn new(poll: Poll, handed_on: Option<HandedOn>) -> Self {
+        Self {
+            poll: Some(poll),
+            handed_on,
+        }
     }
 
     async fn answered(mut self) -> Reply {
@@ -320,7 +328,7 @@ impl Parked {
 impl Drop for Parked {
     fn drop(&mut self) {
         if let Some(poll) = self.poll.take()
-            && self.broken.as_ref().is_some_and(Broken::is_so)
+            && self.handed_on.as_ref().is_some_and(HandedOn::is_broken)
         {
             poll.withdraw();
         }

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { redis } from "./testbed/backends.mjs";
-import { record } from "./testbed/clients.mjs";
+import { record, tagOf } from "./testbed/clients.mjs";
 import { Cluster } from "./testbed/cluster.mjs";
 import { soon, until } from "./testbed/wait.mjs";
 
@@ -14,6 +14,20 @@ const AT_ONCE = 25;
 const EVENTS = 25;
 /** A machine that is busy with other tests takes its time. */
 const PATIENCE = 120_000;
+
+/** A node is killed: its sessions end, and those of no other, though polls of theirs were on their way through it. */
+async function oneNodeDies(cluster, clients, lost) {
+  const { tag } = await (await fetch(new URL("/identity", cluster.nodes[1].internal))).json();
+  const its = [...clients.keys()].filter((i) => tagOf(clients[i]) === tag);
+  const others = [...clients.keys()].filter((i) => tagOf(clients[i]) !== tag);
+  const heard = clients.map((socket) => record(socket, "announce"));
+  await cluster.kill(1);
+  await until("all clients of the node notice", () => its.every((i) => !clients[i].connected), { within: PATIENCE });
+  for (let n = 0; n < EVENTS; n++) clients[others[0]].emit("announce", n);
+  await until("the others have all events", () => others.every((i) => !clients[i].connected || heard[i].length === EVENTS), { within: PATIENCE });
+  assert.deepEqual(lost.filter(([i]) => others.includes(i)), []);
+  for (const i of others) assert.deepEqual(heard[i], Array.from({ length: EVENTS }, (_, n) => [n]));
+}
 
 describe("clients whose requests go to any node", () => {
   for (const [title, transports] of [
@@ -52,6 +66,7 @@ describe("clients whose requests go to any node", () => {
         const share = forwarded / (answered - forwarded);
         assert.ok(share >= 0.6, `${forwarded} of ${answered - forwarded} requests were handed on`);
         cluster.assertAlive();
+        if (transports.length === 1) await oneNodeDies(cluster, clients, lost);
       } finally {
         await cluster.stop();
         await backend.stop();

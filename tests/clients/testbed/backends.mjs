@@ -60,6 +60,13 @@ export async function nats() {
   return backend;
 }
 
+// A poll that was on its way through a node that has died is sent again through another: its session is somewhere else. A POST is not, since
+// it may have been taken.
+const roaming = `  option redispatch
+  retries 3
+  retry-on conn-failure empty-response
+  http-request disable-l7-retry if METH_POST`;
+
 /**
  * HAProxy before the nodes: round robin, and when it is `sticky` a cookie that keeps each at its node. Without one every request goes to
  * the next node.
@@ -81,7 +88,8 @@ frontend public
   default_backend nodes
 backend nodes
   balance roundrobin
-${sticky ? "  cookie AFFINITY insert indirect nocache httponly\n" : ""}  option httpchk GET /readyz
+${sticky ? "  cookie AFFINITY insert indirect nocache httponly" : roaming}
+  option httpchk GET /readyz
 ${servers.join("\n")}
 `,
   );

@@ -69,6 +69,11 @@ export class Node {
   stop() {
     return this.#child.stop(15_000);
   }
+
+  /** Ends it at once, as a crash would. */
+  kill() {
+    return this.#child.kill();
+  }
 }
 
 /** Nodes that are ready, over one backend. */
@@ -141,6 +146,12 @@ export class Cluster {
     }
     if (groups.size !== this.nodes.length) throw new Error(`clients of ${groups.size} nodes, not ${this.nodes.length}`);
     return [...groups.values()];
+  }
+
+  /** Kills a node, which is one of the cluster no more. */
+  async kill(index) {
+    const [node] = this.nodes.splice(index, 1);
+    await node.kill();
   }
 
   hangUp(...sockets) {

@@ -28,7 +28,7 @@ use fanfare_adapters::{
     redis::{self, RedisAdapter},
 };
 
-use crate::dsl::{Backend, Client, Dialect, loopback, metric, within};
+use crate::dsl::{Backend, Client, Dialect, acquainted, loopback, within};
 
 /// What joins the nodes.
 enum Bus {
@@ -106,14 +106,7 @@ impl Bus {
             configure(number, &mut config);
             nodes.push(Node::start(config, self.adapter()).await.unwrap());
         }
-        within("the nodes to find each other", async {
-            for node in &nodes {
-                while metric(node.internal_addr(), "fanfare_cluster_peers").await < count as u64 - 1 {
-                    tokio::task::yield_now().await;
-                }
-            }
-        })
-        .await;
+        acquainted(&nodes).await;
         nodes
     }
 }

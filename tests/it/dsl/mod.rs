@@ -18,7 +18,7 @@ pub(crate) use self::{
     backend::Backend,
     client::Client,
     dialect::Dialect,
-    gauges::{metric, until_empty},
+    gauges::{acquainted, metric, until_empty},
     http::{Answer, exchange, request, settle, upgrade},
     node::{application, loopback, start, start_on, start_with, three_nodes},
     polling::Polling,
