@@ -225,6 +225,12 @@ impl Cluster {
         self.link.origin()
     }
 
+    /// How this node takes part.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.link.config
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -44,6 +44,8 @@ pub enum WhenDeaf {
 pub(super) enum Canary {
     /// It came back in time, and has for this long.
     Heard(Duration),
+    /// It came back this long ago for the first time: the answers of the other nodes to the newcomer may still be on their way.
+    Fresh(Duration),
     /// It has been missing for this long, and was heard before.
     Missing(Duration),
     /// It was never heard since the node started, this long ago.
@@ -72,7 +74,7 @@ impl ReadyConfig {
     pub(super) fn must_ask_peers(&self, canary: Canary) -> bool {
         self.when_deaf == WhenDeaf::Alone
             && match canary {
-                Canary::Heard(_) => false,
+                Canary::Heard(_) | Canary::Fresh(_) => false,
                 Canary::Missing(time) | Canary::Awaited(time) => time > self.grace,
             }
     }
@@ -80,16 +82,17 @@ impl ReadyConfig {
     /// Judges a node that is not draining. `peer_hears` is whether a peer was found that has heard its canary for longer than `grace`,
     /// `false` when nobody was asked.
     ///
-    /// A node that starts is not ready before its first canary, until `grace` is over: otherwise a balancer sends it clients whose
-    /// broadcasts reach nobody else.
+    /// A node that starts is not ready before its first canary and a heartbeat more, until `grace` is over: otherwise a balancer sends it
+    /// clients whose broadcasts reach nobody else, and requests for sessions of nodes that it does not know yet.
     pub(super) fn judge(&self, canary: Canary, peer_hears: bool) -> Readiness {
         let (heard, deaf, starting) = match canary {
             Canary::Heard(time) => (Some(time), Duration::ZERO, false),
+            Canary::Fresh(time) => (Some(time), Duration::ZERO, true),
             Canary::Missing(time) => (None, time, false),
             Canary::Awaited(time) => (None, time, true),
         };
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let ready = heard.is_some()
+        let ready = heard.is_some() && !starting
             || match self.when_deaf {
                 WhenDeaf::Never => true,
                 _ if deaf <= self.grace => !starting,
@@ -160,6 +163,8 @@ mod tests {
         assert_eq!(ready(WhenDeaf::Alone, Canary::Awaited(LONG), false), (true, true));
         assert_eq!(ready(WhenDeaf::Always, Canary::Awaited(LONG), false), (false, false));
         assert_eq!(ready(WhenDeaf::Never, Canary::Awaited(SHORT), false), (true, true));
+        assert_eq!(ready(WhenDeaf::Alone, Canary::Fresh(SHORT), false), (false, false));
+        assert_eq!(ready(WhenDeaf::Never, Canary::Fresh(SHORT), false), (true, false));
     }
 
     #[test]

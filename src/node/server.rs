@@ -159,6 +159,8 @@ pub(super) struct Shared {
     ready: ReadyConfig,
     pub(super) internal: Arc<Internal>,
     peers: Peers,
+    /// Set once, when this node has heard itself for a heartbeat, in which the others have answered it.
+    acquainted: AtomicBool,
     /// Set once, when the shutdown begins.
     draining: AtomicBool,
     started: Instant,
@@ -365,6 +367,7 @@ impl Builder {
             ready,
             internal,
             peers: Peers::default(),
+            acquainted: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             started: Instant::now(),
         })))
@@ -526,7 +529,17 @@ impl Shared {
     fn canary(&self) -> Canary {
         let health = self.layers.cluster.health();
         match (health.deaf_since, health.canary_age) {
-            (None, Some(_)) => Canary::Heard(health.hearing_since.map(|since| since.elapsed()).unwrap_or_default()),
+            (None, Some(_)) => {
+                let time = health.hearing_since.map(|since| since.elapsed()).unwrap_or_default();
+                if time >= self.layers.cluster.config().heartbeat {
+                    self.acquainted.store(true, Ordering::Relaxed);
+                }
+                if self.acquainted.load(Ordering::Relaxed) {
+                    Canary::Heard(time)
+                } else {
+                    Canary::Fresh(time)
+                }
+            }
             (Some(since), Some(_)) => Canary::Missing(since.elapsed()),
             (_, None) => Canary::Awaited(self.started.elapsed()),
         }
