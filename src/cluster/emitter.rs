@@ -94,7 +94,7 @@ impl Emitter {
         }
     }
 
-    /// Sends what is queued, within `grace`, and ends the adapter. Gives how many messages the backend's connection has taken.
+    /// Sends what is queued, within `grace`, and ends the adapter. Gives how many messages the backend has taken.
     pub async fn close(self, grace: Duration) -> u64 {
         self.adapter.close(grace).await;
         self.adapter.counters().published

@@ -459,7 +459,7 @@ impl Server {
         layers.engine.close_paced(CloseReason::ServerShuttingDown, *drain_spread).await;
     }
 
-    /// Has the polls answered that were handed to other nodes: their clients find another way there.
+    /// Lets go of what was handed to other nodes: polls are answered and WebSockets closed, and their clients find another way there.
     pub(super) fn release_forwarded(&self) {
         if let Some(sticky) = &self.0.transports.sticky {
             sticky.release();
@@ -482,6 +482,7 @@ impl Server {
         let Layers { hub, cluster, .. } = &self.0.layers;
         // Top down, so that what a disconnect handler emits still goes out; a handler that hangs leaves time for the goodbye.
         self.close_sessions(until(grace / 2)).await;
+        self.release_forwarded();
         hub.close(until(grace * 3 / 4)).await;
         cluster.close(until(grace)).await;
         self.0.metrics.close();

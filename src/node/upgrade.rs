@@ -36,9 +36,12 @@ pub(super) async fn answer(transports: &Transports, request: Request, sticky: Op
             return closing(response(Reply::refused_upgrade(&refusal)));
         }
         let client = head.clone();
-        return sticky
-            .upgrade(&owner, Request::from_parts(head, body), transports.client(&client))
-            .await;
+        let request = Request::from_parts(head, body);
+        let answer = sticky.upgrade(&owner, request, transports.client(&client)).await;
+        return match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => answer,
+            _ => closing(answer),
+        };
     }
     let (taker, mut answer) = match decide(transports, &head).await {
         Ok(decided) => decided,

@@ -150,6 +150,22 @@ async fn a_websocket_reaches_its_session_through_another_node() {
 }
 
 #[tokio::test]
+async fn a_node_that_shuts_down_carries_no_websocket_any_longer() {
+    let mut nodes = nodes(2, |_| {}).await;
+    let polling = Polling::connect(nodes[0].public_addr()).await;
+    let mut websocket = WebSocket::dial(nodes[1].public_addr(), &format!("&sid={}", polling.sid)).await;
+    websocket.send("2probe").await;
+    assert_eq!(websocket.text().await, "3probe");
+    websocket.send("5").await;
+    websocket.send(r#"42["echo",1]"#).await;
+    assert_eq!(websocket.text().await, r#"42["echo",1]"#);
+    stop(nodes.split_off(1)).await;
+    assert_eq!(websocket.closed().await, 1006);
+    until_empty(nodes[0].internal_addr()).await;
+    stop(nodes).await;
+}
+
+#[tokio::test]
 async fn no_more_websockets_are_carried_than_may_be() {
     let nodes = nodes(2, |config| config.server.forward.max_upgrades = 1).await;
     let (first, second) = (

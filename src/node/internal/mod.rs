@@ -35,8 +35,8 @@ use self::{
 use super::{network::Networks, server::Shared, sticky};
 use crate::cluster::Keys;
 
-/// Connections at one time: a few probes, a scraper, and the peers that ask.
-pub(super) const PLACES: usize = 256;
+/// Connections at one time: a few probes, a scraper, one of each other node for its polls, and those that are to become WebSockets.
+pub(super) const PLACES: usize = 4096;
 
 /// What a node needs to ask others and to be asked.
 #[derive(Debug)]

@@ -83,7 +83,7 @@ pub(super) struct Sticky {
     counters: Arc<Counters>,
     /// What the way to the owner and back took, in seconds.
     added: Histogram<f64>,
-    /// The node shuts down: whose poll is under way is to poll elsewhere.
+    /// The node shuts down: whose poll is under way is to poll elsewhere, and no WebSocket is carried any longer.
     leaving: CancellationToken,
     /// Requests handed on, until there were enough to tell whether there is stickiness.
     handed: AtomicU64,
@@ -157,7 +157,7 @@ impl Sticky {
         }
     }
 
-    /// Has the polls answered that are under way.
+    /// Has the polls answered that are under way, and closes the WebSockets that are carried.
     pub(super) fn release(&self) {
         self.leaving.cancel();
     }

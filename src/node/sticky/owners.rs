@@ -17,7 +17,7 @@ use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::Owner;
 use crate::node::internal::{AskError, Internal, resolved};
@@ -93,7 +93,7 @@ impl Owners {
         owner: &Owner,
         (mut request, length): (Request<Body>, u64),
     ) -> Result<Response<Incoming>, Unanswered> {
-        let address = resolved(&owner.address, &internal.networks).await.map_err(Unanswered::Mute)?;
+        let address = self.find(internal, owner).await?;
         self.ensure_alive(owner, address).await?;
         // Only what the other node reads is signed: its own name for itself is not.
         internal.signer.sign(&mut request, length, owner.tag);
@@ -101,6 +101,13 @@ impl Owners {
         let answer = self.client.request(request).await.map_err(Unanswered::Broken)?;
         self.lives(owner);
         Ok(answer)
+    }
+
+    /// Where it is.
+    pub(super) async fn find(&self, internal: &Internal, owner: &Owner) -> Result<SocketAddr, Unanswered> {
+        let found = timeout(self.connect_timeout, resolved(&owner.address, &internal.networks)).await;
+        let late = |elapsed: Elapsed| Err(AskError::Resolve(owner.address.to_string(), elapsed.into()));
+        found.unwrap_or_else(late).map_err(Unanswered::Mute)
     }
 
     /// Whether it has answered lately, or answers now.

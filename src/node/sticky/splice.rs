@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{
     engine::Reply,
-    node::{
-        internal::{AskError, resolved},
-        transports::response,
-    },
+    node::{internal::AskError, transports::response},
 };
 
 /// Bytes that are under way in each direction of one connection, at most.
@@ -38,10 +35,15 @@ impl Sticky {
                 self.count(Forwarded::Upgraded);
                 let theirs = hyper::upgrade::on(&mut answer);
                 let ours = hyper::upgrade::on(Request::from_parts(head, body));
+                let leaving = self.leaving.clone();
                 tokio::spawn(async move {
-                    if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
-                        carry(ours, theirs, place).await;
-                    }
+                    let carried = async {
+                        if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
+                            carry(ours, theirs, place).await;
+                        }
+                    };
+                    // A node that has left carries nothing: both ends are closed.
+                    leaving.run_until_cancelled(carried).await;
                 });
                 let (parts, _) = answer.into_parts();
                 Response::from_parts(parts, Body::empty())
@@ -58,7 +60,7 @@ impl Sticky {
     }
 
     async fn ask_upgrade(&self, owner: &Owner, head: &Parts, client: Client<'_>) -> Result<Response<hyper::body::Incoming>, Unanswered> {
-        let address = resolved(&owner.address, &self.internal.networks).await.map_err(Unanswered::Mute)?;
+        let address = self.owners.find(&self.internal, owner).await?;
         let failed = |error: axum::BoxError| Unanswered::Mute(AskError::Answer(address, error));
         let mut request = upgrading(head, client);
         self.internal.signer.sign(&mut request, 0, owner.tag);
