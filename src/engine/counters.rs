@@ -25,6 +25,8 @@ pub struct Counters {
     pub volatile_dropped: Counter,
     /// Sessions closed because more waited for them than an outbox takes.
     pub slow_consumers: Counter,
+    /// Polls given once more the answer of the same poll before, which was lost with the connection that carried it.
+    pub polls_repeated: Counter,
     /// Connections reset because the peer took nothing for `write_timeout`.
     pub write_timeouts: Counter,
     /// Handshakes refused for want of room, or during the shutdown.

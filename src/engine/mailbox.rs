@@ -18,7 +18,8 @@ use crate::protocol::engineio::{
 };
 
 use super::{
-    CloseReason, Outgoing, Pushed,
+    Carrier, CloseReason, Outgoing, Pushed,
+    carrier::{Before, Carried, Coming, Parked},
     dialect::Dialect,
     driver::now,
     flusher::{self, Shared},
@@ -53,7 +54,11 @@ pub(super) struct State {
     /// The driver, while it sleeps.
     waker: Option<Waker>,
     /// The poll that waits for an answer. Its receiver is the HTTP request.
-    pub(super) poll: Option<oneshot::Sender<Answer>>,
+    pub(super) poll: Option<Parked>,
+    /// The one before, if it was carried.
+    carried: Option<Box<Carried>>,
+    /// The client's polls bear all the same mark.
+    marks_repeat: bool,
     /// A POST is under way, from its head to its answer: the HTTP request has the receiver, and learns from it when the session ends.
     pub(super) posting: Option<oneshot::Sender<()>>,
     pub(super) mail: Option<Box<Mail>>,
@@ -117,6 +122,19 @@ pub(super) struct Mail {
     pub(super) probe: Option<(Box<Wire>, Dialect)>,
 }
 
+/// What becomes of a poll.
+#[derive(Debug)]
+pub(super) enum Parking {
+    /// It waits for its answer.
+    Parked,
+    /// It is to come again when this carrier has broken, or a moment later.
+    Early(Carrier),
+    /// It was answered before, and this is the answer.
+    Answered(Answer),
+    /// It breaks the rules, or what it would have got is lost: the session ends.
+    Violation,
+}
+
 /// What is to be done once the lock is released.
 #[must_use]
 enum Rouse {
@@ -142,6 +160,8 @@ impl Mailbox {
             phase: Phase::Open,
             waker: None,
             poll: None,
+            carried: None,
+            marks_repeat: false,
             posting: None,
             mail: None,
             late_poll: false,
@@ -227,43 +247,56 @@ impl Mailbox {
         wake(waker);
     }
 
-    /// Parks a poll. Answers whether another is parked already, which is a violation.
-    pub(super) fn park(&self, answer: oneshot::Sender<Answer>) -> Result<bool, Refusal> {
+    /// Parks a poll, unless another is parked already, or it is one that was answered.
+    pub(super) fn park(&self, poll: Parked, coming: Coming<'_>) -> Result<Parking, Refusal> {
         let mut state = self.lock();
         if std::mem::take(&mut state.late_poll) {
             let waker = state.waker.take();
             drop(state);
             wake(waker);
-            drop(answer.send(Answer::packets(&["6"], Form::of(self.dialect.revision))));
-            return Ok(false);
+            poll.release(Answer::packets(&["6"], Form::of(self.dialect.revision)));
+            return Ok(Parking::Parked);
         }
         state.check_polled()?;
-        let overlaps = state.poll.is_some();
-        let refused = if overlaps {
-            state.mail().violation = true;
-            Some(answer)
-        } else {
-            state.poll.replace(answer)
+        let parking = state.look_before(coming);
+        let refused = match parking {
+            Parking::Parked => (state.poll.replace(poll), state.carried.take()),
+            Parking::Violation => {
+                state.mail().violation = true;
+                (Some(poll), None)
+            }
+            Parking::Early(_) | Parking::Answered(_) => (Some(poll), None),
         };
         let waker = state.waker.take();
         drop(state);
         wake(waker);
         drop(refused);
-        Ok(overlaps)
+        Ok(parking)
+    }
+
+    /// Keeps what a poll was answered that was carried.
+    pub(super) fn keep(&self, carried: Carried) {
+        let mut state = self.lock();
+        let before = match state.phase {
+            Phase::Ended => Some(Box::new(carried)),
+            Phase::Open | Phase::Closing => state.carried.replace(Box::new(carried)),
+        };
+        drop(state);
+        drop(before);
     }
 
     /// Answers the poll that waits, if one does, with a noop.
     pub(super) fn release_poll(&self) {
         let poll = self.lock().poll.take();
         if let Some(poll) = poll {
-            // One that was aborted says so itself.
-            drop(poll.send(Answer::packets(&["6"], Form::of(self.dialect.revision))));
+            poll.release(Answer::packets(&["6"], Form::of(self.dialect.revision)));
         }
     }
 
-    /// Takes back the poll that waits. Answers whether one did.
-    pub(super) fn withdraw_poll(&self) -> bool {
-        self.lock().poll.take().is_some()
+    /// Takes back the poll that waits, if it has come over this carrier, which has broken.
+    pub(super) fn withdraw_poll(&self, carrier: &Carrier) {
+        let poll = self.lock().poll.take_if(|poll| poll.carrier().is_some_and(|its| its.is(carrier)));
+        drop(poll);
     }
 
     /// Begins a POST, and answers in which form its payload will be. Nothing if it is a violation: another is under way already, or
@@ -340,13 +373,14 @@ impl Mailbox {
     }
 
     /// The session's transport is a WebSocket from now on, over which what waits is sent. Hands out the poll that still waits.
-    pub(super) fn switch(this: &Arc<Self>, tcp: Option<Arc<TcpStream>>, dialect: Dialect) -> Option<oneshot::Sender<Answer>> {
+    pub(super) fn switch(this: &Arc<Self>, tcp: Option<Arc<TcpStream>>, dialect: Dialect) -> Option<Parked> {
         let mut state = this.lock();
         state.outbox.speak(dialect);
         state.line = tcp.map_or(Line::Boxed, Line::Tcp);
         let rouse = if state.outbox.is_empty() { Rouse::Nobody } else { state.rouse() };
-        let poll = state.poll.take();
+        let (poll, carried) = (state.poll.take(), state.carried.take());
         drop(state);
+        drop(carried);
         rouse.act(this);
         poll
     }
@@ -359,12 +393,18 @@ impl Mailbox {
 
     /// The session is over: nobody pushes, polls or asks any more, but for the one poll that may be late. Hands out the poll that waits,
     /// and what is to be dropped; with that a POST under way learns of it.
-    pub(super) fn end(&self, late_poll: bool) -> (Option<oneshot::Sender<Answer>>, impl Sized + use<>) {
+    pub(super) fn end(&self, late_poll: bool) -> (Option<Parked>, impl Sized + use<>) {
         let mut state = self.lock();
         state.phase = Phase::Ended;
         let poll = state.poll.take();
         state.late_poll = late_poll && poll.is_none();
-        (poll, (state.outbox.discard(), state.mail.take(), state.posting.take()))
+        let dropped = (
+            state.outbox.discard(),
+            state.mail.take(),
+            state.posting.take(),
+            state.carried.take(),
+        );
+        (poll, dropped)
     }
 
     /// Ends when the poll that may be late was answered.
@@ -438,6 +478,30 @@ impl State {
             (_, Line::Polling) => Ok(()),
             _ => Err(Refusal::BadRequest(Flaw::TransportMismatch)),
         }
+    }
+
+    /// What a poll that comes now is, by the one before.
+    fn look_before(&mut self, coming: Coming<'_>) -> Parking {
+        if let Some(poll) = &self.poll {
+            return match poll.carrier() {
+                // It was withdrawn, or is about to be.
+                Some(carrier) if carrier.has_broken() => Parking::Parked,
+                Some(carrier) if !coming.waited => Parking::Early(carrier.clone()),
+                _ => Parking::Violation,
+            };
+        }
+        let Some(carried) = &mut self.carried else { return Parking::Parked };
+        match carried.judge(coming.mark.filter(|_| !self.marks_repeat)) {
+            Before::Unanswered(answer) => {
+                carried.again(coming.carrier);
+                return Parking::Answered(answer);
+            }
+            Before::Lost => return Parking::Violation,
+            Before::Same(carrier) if !coming.waited => return Parking::Early(carrier),
+            Before::Same(_) => self.marks_repeat = true,
+            Before::Answered => {}
+        }
+        Parking::Parked
     }
 
     /// Whether a volatile message may go: the transport would take it now, and it would overtake nothing.

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod application;
+mod carrier;
 mod config;
 mod counters;
 mod dialect;
@@ -28,6 +29,7 @@ mod websocket;
 
 pub use addresses::{Addresses, Crowded, Place};
 pub use application::{Application, Connection, Flow, Incoming};
+pub use carrier::Carrier;
 pub use config::Config;
 pub(crate) use counters::counters;
 pub use counters::{Counter, Counters};

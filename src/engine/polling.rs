@@ -15,7 +15,12 @@ use crate::protocol::engineio::{
     payload::{self, Form},
 };
 
-use super::{Handle, NotAdmitted, Outgoing, dialect::Dialect};
+use super::{
+    Carrier, Handle, NotAdmitted, Outgoing, Routed,
+    carrier::{Coming, Parked},
+    dialect::Dialect,
+    mailbox::Parking,
+};
 
 /// When a client that found the node shutting down may come back, in seconds: it finds another node, or waits for this one's successor.
 const RETRY_AFTER: u16 = 1;
@@ -41,7 +46,7 @@ pub struct Reply {
 }
 
 /// What a poll is answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) body: Bytes,
     form: Form,
@@ -157,36 +162,33 @@ impl Answer {
 }
 
 /// A poll that waits for its answer. Cancel-safe is what it must not be: dropped before its end it ends the session with
-/// `transport error`, for a client that aborts a poll has gone, and what the answer was to carry is lost.
+/// `transport error`, for a client that aborts a poll has gone, and what the answer was to carry is lost. One whose [carrier](Carrier) has
+/// broken was not given up by its client, which may poll again.
 #[must_use]
 pub struct Poll {
     handle: Handle,
     /// None once it was answered.
     answer: Option<oneshot::Receiver<Answer>>,
+    carrier: Option<Carrier>,
 }
 
 impl Poll {
-    /// Parks a poll. The inner error is the answer to one that overlaps another, which ends the session.
-    pub(super) fn begin(handle: &Handle) -> Result<Result<Self, Reply>, Refusal> {
+    /// Parks a poll. One that overlaps another ends the session.
+    pub(super) fn begin(handle: &Handle, coming: Coming<'_>) -> Result<Routed, Refusal> {
         let (answer, receiver) = oneshot::channel();
-        let overlaps = handle.0.park(answer)?;
-        if overlaps {
-            return Ok(Err(Reply::empty(400)));
-        }
-        Ok(Ok(Self {
-            handle: handle.clone(),
-            answer: Some(receiver),
-        }))
-    }
-}
-
-impl Poll {
-    /// Gives the poll up without a fault of the client's: the connection on which its answer would have gone, which is not the client's
-    /// alone, has broken. The session goes on, and the client may poll again; unless the answer was on its way, which is lost.
-    pub fn withdraw(mut self) {
-        if self.handle.0.withdraw_poll() {
-            self.answer = None;
-        }
+        Ok(match handle.0.park(Parked::new(answer, coming), coming)? {
+            Parking::Parked => Routed::Poll(Self {
+                handle: handle.clone(),
+                answer: Some(receiver),
+                carrier: coming.carrier.cloned(),
+            }),
+            Parking::Early(carrier) => Routed::Early(carrier),
+            Parking::Answered(answer) => {
+                handle.0.shared.counters.polls_repeated.increment();
+                Routed::Reply(Reply::payload(answer, handle.0.callback.as_ref()))
+            }
+            Parking::Violation => Routed::Reply(Reply::empty(400)),
+        })
     }
 }
 
@@ -207,8 +209,12 @@ impl Future for Poll {
 
 impl Drop for Poll {
     fn drop(&mut self) {
-        if self.answer.is_some() {
-            self.handle.0.post(|mail| mail.violation = true);
+        if self.answer.is_none() {
+            return;
+        }
+        match &self.carrier {
+            Some(carrier) if carrier.has_broken() => self.handle.0.withdraw_poll(carrier),
+            _ => self.handle.0.post(|mail| mail.violation = true),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::protocol::engineio::{
 use super::{
     Application, Arrival, CloseReason, Config, Counters, Handle, Handshake, Io, Outgoing, Reply, Transport,
     addresses::{Addresses, Crowded, Place},
+    carrier::{Carrier, Coming},
     dialect::Dialect,
     driver::{Driver, now},
     flusher::{Shared, gather},
@@ -62,7 +63,7 @@ pub struct Engine {
 }
 
 /// What an HTTP request without an upgrade says, as far as sessions care.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
     /// The method, in capitals.
     pub method: &'a str,
@@ -74,6 +75,10 @@ pub struct Request<'a> {
     pub origin: Option<&'a [u8]>,
     /// Whether the page that the request comes from may use JSONP. Looked at for JSONP only.
     pub may_script: bool,
+    /// The connection on which it comes, where that is not the client's own.
+    pub carrier: Option<&'a Carrier>,
+    /// Whether this is a request that was [early](Routed::Early), and is now to be taken as it is.
+    pub waited: bool,
 }
 
 /// What becomes of a request without an upgrade.
@@ -88,6 +93,9 @@ pub enum Routed {
     Open(Admission),
     /// A poll: a future that ends with the answer. To drop it before is to abort the request, which ends the session.
     Poll(Poll),
+    /// A poll, where another is under way over this carrier, or the same was answered over it: when it has broken, or a moment later, the
+    /// request is to be made again as one that has waited.
+    Early(Carrier),
     /// A POST, whose body is to be read. To drop it before is to abort the request, which ends the session.
     Post(Post),
 }
@@ -218,7 +226,14 @@ impl Engine {
                 return Err(Refusal::origin());
             }
             return match request.method {
-                "GET" => Poll::begin(&handle).map(|poll| poll.map_or_else(Routed::Reply, Routed::Poll)),
+                "GET" => {
+                    let coming = Coming {
+                        mark: query.mark.as_deref(),
+                        carrier: request.carrier,
+                        waited: request.waited,
+                    };
+                    Poll::begin(&handle, coming)
+                }
                 "POST" => Post::begin(&handle, request.content_type).map(|post| post.map_or_else(Routed::Reply, Routed::Post)),
                 _ => Ok(Routed::Reply(Reply::empty(500))),
             };

@@ -32,13 +32,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    counters::Counters,
-    proxies::Proxies,
-    sticky,
-    watched::{Broken, Watched},
-};
-use crate::engine::{Addresses, Counter, Crowded, NotAdmitted, Place, Reply};
+use super::{counters::Counters, proxies::Proxies, sticky, watched::Watched};
+use crate::engine::{Addresses, Carrier, Counter, Crowded, NotAdmitted, Place, Reply};
 
 /// Pause after the process ran out of file descriptors: the listener would be ready again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -294,7 +289,7 @@ impl Connections {
         let stream = Watched::new(stream);
         let service = Answering {
             // A client's connection is its own: if it breaks, the client has gone.
-            broken: matches!(self.whose, Whose::Operators).then(|| stream.broken()),
+            carrier: matches!(self.whose, Whose::Operators).then(|| stream.carrier()),
             router: TowerToHyperService::new(self.router.clone()),
             peer,
             requests: Arc::clone(&requests),
@@ -429,7 +424,7 @@ struct Answering {
     router: TowerToHyperService<Router>,
     peer: SocketAddr,
     /// Of a connection between nodes.
-    broken: Option<Broken>,
+    carrier: Option<Carrier>,
     requests: Arc<Requests>,
 }
 
@@ -441,8 +436,8 @@ impl Service<Request<Incoming>> for Answering {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = UnderWay::new(&self.requests);
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        if let Some(broken) = &self.broken {
-            request.extensions_mut().insert(broken.clone());
+        if let Some(carrier) = &self.carrier {
+            request.extensions_mut().insert(carrier.clone());
         }
         let answer = self.router.call(request);
         Box::pin(async move {

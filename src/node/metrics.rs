@@ -180,6 +180,11 @@ const COUNTERS: &[Metric] = &[
         |l| l.engine.counters().slow_consumers.get(),
     ),
     metric(
+        "fanfare_polls_repeated_total",
+        "Polls answered once more because the node has died that carried the answer",
+        |l| l.engine.counters().polls_repeated.get(),
+    ),
+    metric(
         "fanfare_write_timeouts_total",
         "Connections reset because the client took nothing",
         |l| l.engine.counters().write_timeouts.get(),

@@ -31,11 +31,11 @@ use super::{
     manner::Manner,
     origins::OriginRule,
     proxies::{Peer, Proxies},
-    sticky::{self, HandedOn, HandedOnPolls, Owner, Sticky},
+    sticky::{self, Owner, Sticky},
     upgrade,
 };
 use crate::{
-    engine::{self, Admission, Arrival, Engine, NotAdmitted, Poll, Post, Reply, Routed},
+    engine::{self, Admission, Arrival, Carrier, Engine, NotAdmitted, Post, Reply, Routed},
     protocol::engineio::handshake::{Query, Refusal},
 };
 
@@ -59,11 +59,13 @@ pub(super) struct Transports {
     /// A body that takes longer is given up, and its session with it.
     pub(super) body_timeout: Duration,
     pub(super) counters: Arc<Counters>,
-    /// The polls that other nodes have handed on.
-    pub(super) handed_on: HandedOnPolls,
     /// Hands requests for other nodes' sessions to them, where there are other nodes.
     pub(super) sticky: Option<Sticky>,
 }
+
+/// How long a poll waits for news of the one before: as long as it takes to hear of a connection's end. One that overlaps another all the
+/// same breaks the protocol.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The routes: the path, a slash, and anything below.
 pub(super) fn router(transports: &Arc<Transports>) -> Router {
@@ -135,7 +137,6 @@ impl Transports {
             bundle: None,
             body_timeout: Duration::from_secs(30),
             counters: Arc::default(),
-            handed_on: HandedOnPolls::default(),
             sticky: None,
         }
     }
@@ -160,16 +161,16 @@ impl Transports {
         if head.method == Method::POST && is_encoded(&head) {
             return response(Reply::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16()));
         }
-        if head.method == Method::GET {
-            self.handed_on.none_of(&head).await;
-        }
-        let routed = self.engine.request(&engine::Request {
+        let asked = engine::Request {
             method: head.method.as_str(),
             query: head.uri.query().unwrap_or_default(),
             content_type: head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
             origin: head.headers.get(ORIGIN).map(HeaderValue::as_bytes),
             may_script: self.engine.config().jsonp && self.origins.allows_script(&head, self.proxies.host(&head)),
-        });
+            carrier: head.extensions.get::<Carrier>(),
+            waited: false,
+        };
+        let routed = self.route(asked).await;
         let manner = Manner::of(&head, self.compression);
         match routed {
             Routed::Refused(Refusal::UnknownSession) if let Some((sticky, owner)) = owner(sticky, &head) => {
@@ -177,21 +178,34 @@ impl Transports {
                 self.forward(sticky, &owner, &head, body).await
             }
             Routed::Refused(refusal) => self.refused(&refusal, &head),
-            Routed::Reply(reply) => response(reply),
+            Routed::Reply(reply) => manner.answer(reply).await,
+            // It has waited.
+            Routed::Early(_) => response(Reply::empty(StatusCode::BAD_REQUEST.as_u16())),
             Routed::Open(admission) => self.open(admission, &head, manner).await,
             Routed::Poll(poll) => {
                 self.counters.session_requests.increment();
                 // A parked poll may wait for long: it needs nothing of its request any more, unless a hook does.
                 drop(body);
-                let parked = Parked::new(poll, self.handed_on.parked(&head));
                 let head = self.hooks.keep(head);
-                self.of_session(manner.answer(parked.answered().await).await, head.as_ref())
+                self.of_session(manner.answer(poll.await).await, head.as_ref())
             }
             Routed::Post(post) => {
                 self.counters.session_requests.increment();
                 let head = self.hooks.keep(head);
                 self.of_session(manner.answer(take(post, body, self.body_timeout).await).await, head.as_ref())
             }
+        }
+    }
+
+    /// Routes a request. When a node dies, a poll that was on its way there may come again through another one before it is known here that
+    /// the connection to the dead node has broken: it waits for the news.
+    async fn route(&self, asked: engine::Request<'_>) -> Routed {
+        match self.engine.request(&asked) {
+            Routed::Early(carrier) => {
+                tokio::time::timeout(MOMENT, carrier.broken()).await.ok();
+                self.engine.request(&engine::Request { waited: true, ..asked })
+            }
+            routed => routed,
         }
     }
 
@@ -297,41 +311,6 @@ impl Transports {
             self.hooks.every(answer.headers_mut(), head);
         }
         answer
-    }
-}
-
-/// A poll that waits. Dropped before its end it is given up: by its client, or, where the connection is one between nodes that has broken,
-/// by nobody.
-struct Parked {
-    poll: Option<Poll>,
-    handed_on: Option<HandedOn>,
-}
-
-impl Parked {
-    fn new(poll: Poll, handed_on: Option<HandedOn>) -> Self {
-        Self {
-            poll: Some(poll),
-            handed_on,
-        }
-    }
-
-    async fn answered(mut self) -> Reply {
-        let reply = match &mut self.poll {
-            Some(poll) => poll.await,
-            None => Reply::empty(StatusCode::BAD_REQUEST.as_u16()),
-        };
-        self.poll = None;
-        reply
-    }
-}
-
-impl Drop for Parked {
-    fn drop(&mut self) {
-        if let Some(poll) = self.poll.take()
-            && self.handed_on.as_ref().is_some_and(HandedOn::is_broken)
-        {
-            poll.withdraw();
-        }
     }
 }
 

@@ -4,10 +4,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -16,35 +12,27 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Whether a connection has broken, or its other end has closed it: known before the requests on it are given up.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Broken(Arc<AtomicBool>);
+use crate::engine::Carrier;
 
-impl Broken {
-    pub(super) fn is_so(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-
-    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        result.inspect_err(|_| self.0.store(true, Relaxed))
-    }
-}
-
-/// A connection that is watched.
+/// A connection that is watched: that it has broken, or that its other end has closed it, is known before the requests on it are given up.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
-    broken: Broken,
+    carrier: Carrier,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream) -> Self {
-        let broken = Broken::default();
-        Self { stream, broken }
+        let carrier = Carrier::default();
+        Self { stream, carrier }
     }
 
-    pub(super) fn broken(&self) -> Broken {
-        self.broken.clone()
+    pub(super) fn carrier(&self) -> Carrier {
+        self.carrier.clone()
+    }
+
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|_| self.carrier.breaks())
     }
 
     pub(super) fn into_stream(self) -> TcpStream {
@@ -57,21 +45,21 @@ impl AsyncRead for Watched {
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         if room > 0 && buffer.filled().len() == before {
-            self.broken.0.store(true, Relaxed);
+            self.carrier.breaks();
         }
-        Poll::Ready(self.broken.note(read))
+        Poll::Ready(self.note(read))
     }
 }
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        Poll::Ready(self.broken.note(written))
+        Poll::Ready(self.note(written))
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
-        Poll::Ready(self.broken.note(written))
+        Poll::Ready(self.note(written))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -9,10 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::oneshot,
-    time::{Sleep, sleep_until},
-};
+use tokio::time::{Sleep, sleep_until};
 
 use crate::protocol::{
     engineio::{
@@ -24,6 +21,7 @@ use crate::protocol::{
 
 use super::{
     CloseReason, Connection, Flow, Incoming, Outgoing,
+    carrier::Parked,
     flusher::{finish_write, flush, gather},
     mailbox::{Mail, Mailbox, Pen},
     polling::Answer,
@@ -455,7 +453,7 @@ impl Driver {
         let counters = &self.mailbox.shared.counters;
         counters.bytes_out.add(answer.body.len() as u64);
         counters.messages_out.add(batch.advance(usize::MAX) as u64);
-        if poll.send(answer).is_err() {
+        if poll.deliver(&self.mailbox, answer).is_err() {
             // The request was given up in this very moment, and what it was to carry is lost.
             self.session.violated(None);
         }
@@ -471,10 +469,9 @@ impl Driver {
     }
 
     /// Answers a poll, if there is one, with packets of the session's own.
-    fn release(&self, poll: Option<oneshot::Sender<Answer>>, packets: &[&str]) {
+    fn release(&self, poll: Option<Parked>, packets: &[&str]) {
         if let Some(poll) = poll {
-            // If the request was given up in this very moment, nothing is lost.
-            drop(poll.send(Answer::packets(packets, Form::of(self.mailbox.dialect.revision))));
+            poll.release(Answer::packets(packets, Form::of(self.mailbox.dialect.revision)));
         }
     }
 

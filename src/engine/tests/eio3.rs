@@ -19,6 +19,7 @@ impl Bench {
             content_type: Some("application/octet-stream"),
             origin: None,
             may_script: false,
+            ..Request::default()
         });
         match routed {
             Routed::Post(post) => post.finish(Bytes::from_static(body)).await,

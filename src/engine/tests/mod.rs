@@ -1,5 +1,6 @@
 //! The engine as a whole, with an echo on top: requests as values, WebSockets over pipes and over real TCP.
 
+mod carried;
 mod eio3;
 mod hostile;
 mod polling;
@@ -125,6 +126,7 @@ impl Bench {
             content_type: None,
             origin: None,
             may_script: true,
+            ..Request::default()
         };
         match self.engine.request(&request) {
             Routed::Refused(refusal) => Routed::Reply(Reply::refused(&refusal)),

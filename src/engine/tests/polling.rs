@@ -35,6 +35,7 @@ async fn requests_are_refused_in_the_order_of_the_reference() {
         content_type: None,
         origin: Some(b"http://\x01"),
         may_script: false,
+        ..Request::default()
     };
     assert!(matches!(
         bench.engine.request(&request),
@@ -147,6 +148,7 @@ async fn a_binary_post_ends_the_session() {
         content_type: Some("application/octet-stream"),
         origin: None,
         may_script: false,
+        ..Request::default()
     };
     assert!(matches!(bench.engine.request(&request), Routed::Reply(reply) if reply == Reply::empty(400)));
     assert_eq!(bench.closed().await, CloseReason::TransportError);
@@ -429,6 +431,7 @@ async fn jsonp_is_refused_where_it_is_off_and_to_pages_that_may_not() {
             content_type: None,
             origin: None,
             may_script: false,
+            ..Request::default()
         };
         let routed = bench.engine.request(&request);
         assert!(

@@ -256,7 +256,10 @@ async fn a_poll_that_comes_after_the_switch_is_refused() {
         assert_eq!(next_text(&mut client).await, expected);
     }
     // As when the switch comes between the look at the transport and the parking.
-    assert!(matches!(Poll::begin(&session), Err(Refusal::BadRequest(_))));
+    assert!(matches!(
+        Poll::begin(&session, crate::engine::carrier::Coming::default()),
+        Err(Refusal::BadRequest(_))
+    ));
     assert!(matches!(Post::begin(&session, None), Err(Refusal::BadRequest(_))));
 }
 

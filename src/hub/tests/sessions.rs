@@ -111,6 +111,7 @@ async fn a_broadcast_with_an_attachment_reaches_websockets_and_polling_but_not_t
             content_type: None,
             origin: None,
             may_script: false,
+            ..Request::default()
         })
     };
     let Routed::Open(admission) = request("GET", "EIO=4&transport=polling") else {

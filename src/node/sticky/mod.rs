@@ -5,13 +5,11 @@
 //! |---|---|
 //! | `request` | what of a client's request its owner is told, and how the owner reads it |
 //! | `owners` | connections to owners, and whether they answer |
-//! | `parked` | polls of this node's sessions that came through others |
 //! | `splice` | WebSockets, whose bytes are carried both ways |
 //!
 //! A request that was handed on is never handed on again, and none is sent twice.
 
 mod owners;
-mod parked;
 mod request;
 mod splice;
 
@@ -31,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
     owners::UNUSED,
-    parked::{HandedOn, HandedOnPolls},
     request::{Client, PREFIX, held, received, releases},
 };
 use self::{

@@ -29,6 +29,8 @@ pub struct Query<'a> {
     pub base64: bool,
     /// `j`: the number of a JSONP callback.
     pub jsonp: Option<Cow<'a, str>>,
+    /// `t`: what tells a poll from all others of the client, so that no cache answers it.
+    pub mark: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
@@ -42,6 +44,7 @@ impl<'a> Query<'a> {
                 "transport" => query.transport = Some(value),
                 "sid" => query.sid = (!value.is_empty()).then_some(value),
                 "j" => query.jsonp = Some(value),
+                "t" => query.mark = (!value.is_empty()).then_some(value),
                 "b64" => query.base64 = !value.is_empty(),
                 _ => {}
             }

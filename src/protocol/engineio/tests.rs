@@ -106,6 +106,7 @@ fn query_takes_the_last_of_duplicates_and_an_empty_sid_for_none() {
             sid: Some("b-".into()),
             base64: true,
             jsonp: Some("4".into()),
+            mark: Some("x".into()),
         }
     );
     assert_eq!(Query::parse("sid=a&sid=").sid, None);

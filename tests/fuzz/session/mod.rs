@@ -503,6 +503,7 @@ fn request<'a>(method: &'a str, query: &'a str) -> Request<'a> {
         content_type: Some("text/plain;charset=UTF-8"),
         origin: None,
         may_script: false,
+        ..Request::default()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Polling behind a balancer that does not keep clients on their nodes: a request goes to the node that owns its session, whichever node it
 //! has reached.
 
+mod crowd;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
@@ -326,6 +328,25 @@ async fn a_session_outlives_the_nodes_that_its_polls_come_through() {
     nodes[0].io().emit("still", &"here").unwrap();
     let heard = within("the second poll to be answered", again).await.unwrap();
     assert_eq!(heard, [r#"42["still","here"]"#]);
+    stop(nodes).await;
+}
+
+#[tokio::test]
+async fn what_a_node_had_for_a_client_when_it_died_comes_through_another() {
+    let nodes = nodes(2, |_| {}).await;
+    let session = Polling::connect(nodes[0].public_addr()).await;
+    let poll = |number: usize| format!("{}&t={number}", session.target());
+    let dying = parked(&nodes[0], nodes[0].internal_addr(), &format!("/sessions{}", poll(1))).await;
+    nodes[0].io().emit("first", &1).unwrap();
+    within("the answer to leave its owner", dying.peek(&mut [0])).await.unwrap();
+    drop(dying);
+    nodes[0].io().emit("second", &2).unwrap();
+    // As a balancer sends it again, and then the client its next one.
+    for (number, expected) in [(1, r#"42["first",1]"#), (2, r#"42["second",2]"#)] {
+        let answer = request(nodes[1].public_addr(), "GET", &poll(number), &[], b"").await;
+        assert_eq!((answer.status, answer.text()), (200, expected));
+    }
+    assert_eq!(metric(nodes[0].internal_addr(), "fanfare_polls_repeated_total").await, 1);
     stop(nodes).await;
 }
 

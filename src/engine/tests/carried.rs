@@ -1,0 +1,181 @@
+//! Polls that come through another node, which dies.
+
+use super::*;
+use crate::engine::{Carrier, Poll};
+
+/// A poll of this mark that has come over a carrier.
+fn over<'a>(query: &'a str, carrier: &'a Carrier) -> Request<'a> {
+    Request {
+        method: "GET",
+        query,
+        carrier: Some(carrier),
+        ..Request::default()
+    }
+}
+
+fn waited<'a>(request: Request<'a>) -> Request<'a> {
+    Request { waited: true, ..request }
+}
+
+impl Bench {
+    fn parked(&self, request: Request<'_>) -> Poll {
+        match self.engine.request(&request) {
+            Routed::Poll(poll) => poll,
+            other => panic!("not parked: {other:?}"),
+        }
+    }
+
+    fn answered(&self, request: Request<'_>) -> Reply {
+        match self.engine.request(&request) {
+            Routed::Reply(reply) => reply,
+            other => panic!("not answered: {other:?}"),
+        }
+    }
+}
+
+fn marked(query: &str, mark: &str) -> String {
+    format!("{query}&t={mark}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_lost_on_its_way_is_given_once_more_to_the_same_poll() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let (first, second) = (marked(&query, "1"), marked(&query, "2"));
+    let (one, two, three) = (Carrier::default(), Carrier::default(), Carrier::default());
+    session.push(&Outgoing::new(&["a"], &[]));
+    assert_eq!(body(&bench.parked(over(&first, &one)).await), "4a");
+    session.push(&Outgoing::new(&["b"], &[]));
+    one.breaks();
+    // The node that has it sent again may die, too.
+    assert_eq!(body(&bench.answered(over(&first, &two))), "4a");
+    two.breaks();
+    assert_eq!(body(&bench.answered(over(&first, &three))), "4a");
+    assert_eq!(body(&bench.parked(over(&second, &three)).await), "4b");
+    assert_eq!(bench.engine.counters().polls_repeated.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_arrived_is_not_given_again() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let carrier = Carrier::default();
+    session.push(&Outgoing::new(&["a"], &[]));
+    assert_eq!(body(&bench.parked(over(&marked(&query, "1"), &carrier)).await), "4a");
+    carrier.breaks();
+    session.push(&Outgoing::new(&["b"], &[]));
+    assert_eq!(body(&bench.get(&marked(&query, "2")).await), "4b");
+    assert_eq!(bench.engine.counters().polls_repeated.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_poll_waits_for_the_news_that_its_carrier_has_broken() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let (first, carrier) = (marked(&query, "1"), Carrier::default());
+    session.push(&Outgoing::new(&["a"], &[]));
+    assert_eq!(body(&bench.parked(over(&first, &carrier)).await), "4a");
+    let other = Carrier::default();
+    let Routed::Early(news) = bench.engine.request(&over(&first, &other)) else {
+        panic!("not early")
+    };
+    carrier.breaks();
+    news.broken().await;
+    assert_eq!(body(&bench.answered(waited(over(&first, &other)))), "4a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_always_says_the_same_waits_once() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let (constant, carrier) = (marked(&query, "always"), Carrier::default());
+    for number in 0..4 {
+        session.push(&Outgoing::new(&["a"], &[]));
+        let request = over(&constant, &carrier);
+        let poll = match bench.engine.request(&request) {
+            Routed::Poll(poll) => poll,
+            Routed::Early(_) if number == 1 => bench.parked(waited(request)),
+            other => panic!("{number}: {other:?}"),
+        };
+        assert_eq!(body(&poll.await), "4a");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_client_marks_no_poll_ends_when_an_answer_may_be_lost() {
+    let mut bench = Bench::new(Config::default());
+    for (idle, ends) in [(1, true), (20, false)] {
+        let (session, query) = bench.poll_open().await;
+        let carrier = Carrier::default();
+        session.push(&Outgoing::new(&["a"], &[]));
+        assert_eq!(body(&bench.parked(over(&query, &carrier)).await), "4a");
+        // One on which nothing was for long is closed for that.
+        tokio::time::sleep(Duration::from_secs(idle)).await;
+        carrier.breaks();
+        session.push(&Outgoing::new(&["b"], &[]));
+        let reply = bench.get(&query).await;
+        if ends {
+            assert_eq!(reply, Reply::empty(400));
+            assert_eq!(bench.closed().await, CloseReason::TransportError);
+        } else {
+            assert_eq!(body(&reply), "4b");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_whose_carrier_has_broken_was_not_given_up_by_its_client() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let (first, carrier, other) = (marked(&query, "1"), Carrier::default(), Carrier::default());
+    let poll = bench.parked(over(&first, &carrier));
+    assert!(matches!(bench.engine.request(&over(&first, &other)), Routed::Early(_)));
+    carrier.breaks();
+    // It may be the other way round: the news comes before the poll is given up.
+    let again = bench.parked(over(&first, &other));
+    drop(poll);
+    session.push(&Outgoing::new(&["a"], &[]));
+    assert_eq!(body(&again.await), "4a");
+    let abandoned = bench.parked(over(&marked(&query, "2"), &other));
+    other.breaks();
+    drop(abandoned);
+    session.push(&Outgoing::new(&["b"], &[]));
+    assert_eq!(body(&bench.get(&marked(&query, "2")).await), "4b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_given_when_its_poll_broke_off_is_not_lost() {
+    let mut bench = Bench::new(Config::default());
+    let (session, query) = bench.poll_open().await;
+    let (first, carrier) = (marked(&query, "1"), Carrier::default());
+    let poll = bench.parked(over(&first, &carrier));
+    session.push(&Outgoing::new(&["a"], &[]));
+    // The driver answers, and nobody looks.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    carrier.breaks();
+    drop(poll);
+    session.push(&Outgoing::new(&["b"], &[]));
+    assert_eq!(body(&bench.get(&first).await), "4a");
+    assert_eq!(body(&bench.get(&marked(&query, "2")).await), "4b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_polls_at_once_break_the_rules_over_a_carrier_too() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    let carrier = Carrier::default();
+    let (one, two) = (marked(&query, "1"), marked(&query, "2"));
+    let first = bench.parked(over(&one, &carrier));
+    assert!(matches!(bench.engine.request(&over(&two, &carrier)), Routed::Early(_)));
+    assert_eq!(bench.answered(waited(over(&two, &carrier))), Reply::empty(400));
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+    assert_eq!(first.await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_aborts_a_carried_poll_has_gone() {
+    let mut bench = Bench::new(Config::default());
+    let (_, query) = bench.poll_open().await;
+    drop(bench.parked(over(&marked(&query, "1"), &Carrier::default())));
+    assert_eq!(bench.closed().await, CloseReason::TransportError);
+}
