@@ -2,7 +2,9 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use clap::{Args as Group, Parser, Subcommand};
+use clap::{Args as Group, CommandFactory, Parser, Subcommand, error::ErrorKind};
+
+use crate::client::Transport;
 
 /// A load generator for Socket.IO servers.
 #[derive(Debug, Parser)]
@@ -19,46 +21,129 @@ pub(crate) enum Scenario {
     /// A few publish at a rate, every connection receives every message.
     ///
     /// The servers must send what a client emits as EVENT to all clients of all nodes, the sender too (in fanfare: the rule
-    /// `event = "msg", action = "emit"`). Exits with 1 when a message was lost, with 69 when the run could not be made.
+    /// `event = "msg", action = "emit"`). Exits with 1 when a message was lost, or a receiver that had to come back was away at the end,
+    /// with 69 when the run could not be made.
     Fanout(Fanout),
+    /// Every connection emits events with an ack, the next when an ack has come.
+    ///
+    /// The servers must answer EVENT by an ack with the arguments that came (in fanfare: the rule `event = "echo", action = "ack"`).
+    /// Exits with 1 when an ack was lost or wrong, or a client that had to come back was away at the end, with 69 when the run could not
+    /// be made.
+    Echo(Echo),
 }
 
-/// `fanfare-load fanout`
+/// What every scenario says of its connections.
 #[derive(Debug, Group)]
-pub(crate) struct Fanout {
-    /// Servers, as http://HOST:PORT, separated by commas; connections and publishers are dealt to them in turn.
+pub(crate) struct Connecting {
+    /// Servers, as http://HOST:PORT, separated by commas; connections are dealt to them in turn, from the first on.
     #[arg(long, value_delimiter = ',', required = true, value_parser = target)]
     pub(crate) targets: Vec<String>,
-    /// Receiving connections.
+    /// How the connections reach the servers. Cookies that a balancer sets are sent back.
+    #[arg(long, value_enum, default_value = "websocket")]
+    pub(crate) transport: Transport,
+    /// Sends each request of a client (each poll, each POST, the WebSocket of an upgrade) to the next of the targets, as a balancer does
+    /// that knows nothing of sessions. A target that accepts no connection is passed over, and cookies are not sent back.
+    ///
+    /// Needs two targets or more, and a transport other than `websocket`, which is one request. With a balancer as the one target it is
+    /// for the balancer to decide.
+    #[arg(long)]
+    pub(crate) no_affinity: bool,
+    /// Connections that are counted.
     #[arg(long, default_value = "100")]
     pub(crate) connections: NonZeroUsize,
-    /// Publishing connections; they receive nothing that is counted.
-    #[arg(long, default_value = "1")]
-    pub(crate) publishers: NonZeroUsize,
-    /// Messages a second, all publishers together. A message that cannot be sent in time is sent late and counted as overrun.
-    #[arg(long, default_value = "100", value_parser = rate)]
-    pub(crate) rate: f64,
-    /// Seconds for which messages are published.
-    #[arg(long, default_value = "10", value_parser = seconds)]
-    pub(crate) duration: Duration,
-    /// Bytes of a message's one argument, at least 48.
-    #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(48..=1_000_000))]
-    pub(crate) size: u32,
-    /// The event that is emitted and awaited.
-    #[arg(long, default_value = "msg")]
-    pub(crate) event: String,
-    /// Handshakes under way at the same time.
+    /// Handshakes under way at the same time in the beginning; each is given 20 s, and an upgrade as long again.
     #[arg(long, default_value = "64")]
     pub(crate) handshakes: NonZeroUsize,
-    /// How long stragglers are awaited after the last message was sent, in seconds without any arrival.
-    #[arg(long, default_value = "3", value_parser = seconds)]
-    pub(crate) patience: Duration,
-    /// Processes of the servers (and their backend): their CPU time is read from /proc.
+    /// Makes a client whose session ends come back after 0.5 to 1.5 s, later after failed attempts (up to 5 s), to a target by chance.
+    /// What it could not get between its sessions counts as missed, not as lost.
+    #[arg(long)]
+    pub(crate) reconnect: bool,
+    /// Processes of the servers (and their backend), separated by commas: their CPU time is read from /proc.
     #[arg(long, value_delimiter = ',')]
     pub(crate) server_pids: Vec<u32>,
     /// Prints the result as one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `fanfare-load fanout`
+#[derive(Debug, Group)]
+pub(crate) struct Fanout {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub(crate) connecting: Connecting,
+    /// Publishing connections, dealt to the targets from the first on; they receive nothing that is counted, and a run ends with the
+    /// session of any.
+    #[arg(long, default_value = "1")]
+    pub(crate) publishers: NonZeroUsize,
+    /// How the publishing connections reach the servers [default: as the others].
+    #[arg(long, value_enum)]
+    pub(crate) publisher_transport: Option<Transport>,
+    /// Messages a second, all publishers together, 0.01 to 1000000. A message that cannot be sent in time is sent late and counted as
+    /// overrun; over polling all that are due leave with the next POST.
+    #[arg(long, default_value = "100", value_parser = rate)]
+    pub(crate) rate: f64,
+    /// Seconds for which messages are published, 0.1 to 86400.
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    pub(crate) duration: Duration,
+    /// Bytes of a message's one argument, 48 to 1000000.
+    #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(48..=1_000_000))]
+    pub(crate) size: u32,
+    /// The event that is emitted and awaited.
+    #[arg(long, default_value = "msg")]
+    pub(crate) event: String,
+    /// How long stragglers are awaited after the last message was sent, in seconds without any arrival, 0.1 to 86400.
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    pub(crate) patience: Duration,
+}
+
+/// `fanfare-load echo`
+#[derive(Debug, Group)]
+pub(crate) struct Echo {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub(crate) connecting: Connecting,
+    /// Events whose ack is awaited at any time, of all connections together, 1 to 1000000 [default: one for each connection].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) in_flight: Option<u32>,
+    /// Seconds for which events are emitted, 0.1 to 86400.
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    pub(crate) duration: Duration,
+    /// Bytes of an event's one argument, 16 to 1000000.
+    #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
+    pub(crate) size: u32,
+    /// The event that is emitted.
+    #[arg(long, default_value = "echo")]
+    pub(crate) event: String,
+    /// Seconds after which an ack counts as lost, 0.1 to 86400.
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    pub(crate) patience: Duration,
+}
+
+impl Args {
+    /// Reads the command line; ends the process when there is something wrong with it.
+    pub(crate) fn read() -> Self {
+        Self::checked(Self::parse()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Finds flags that contradict each other.
+    fn checked(self) -> Result<Self, clap::Error> {
+        let (connecting, publisher_transport) = match &self.scenario {
+            Scenario::Fanout(fanout) => (&fanout.connecting, fanout.publisher_transport),
+            Scenario::Echo(echo) => (&echo.connecting, None),
+        };
+        let conflict = |message: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        if connecting.no_affinity && connecting.targets.len() == 1 {
+            return conflict(
+                "--no-affinity needs two --targets or more: with one, every request goes there, and behind a balancer it is for the balancer to decide",
+            );
+        }
+        let transports = [connecting.transport, publisher_transport.unwrap_or(connecting.transport)];
+        if connecting.no_affinity && transports == [Transport::Websocket; 2] {
+            return conflict("--no-affinity needs --transport polling or upgrade: a WebSocket is one request and stays where it is");
+        }
+        Ok(self)
+    }
 }
 
 fn target(text: &str) -> Result<String, String> {
@@ -87,16 +172,33 @@ fn seconds(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
+    fn read(line: &str) -> Result<Scenario, String> {
+        let args = Args::try_parse_from(line.split(' ')).and_then(Args::checked);
+        args.map(|args| args.scenario).map_err(|error| error.to_string())
+    }
+
+    fn fanout(flags: &str) -> Result<Fanout, String> {
+        match read(&format!("fanfare-load fanout {flags}"))? {
+            Scenario::Fanout(fanout) => Ok(fanout),
+            other @ Scenario::Echo(_) => Err(format!("{other:?}")),
+        }
+    }
+
     #[test]
     fn a_command_line_as_the_readme_has_it_parses() {
-        let args = Args::try_parse_from(
-            "fanfare-load fanout --targets http://127.0.0.1:1,http://[::1]:2/ --connections 9 --rate 2.5 --duration 3 --json".split(' '),
-        )
-        .unwrap();
-        let Scenario::Fanout(fanout) = args.scenario;
-        assert_eq!(fanout.targets, ["127.0.0.1:1", "[::1]:2"]);
+        let fanout = fanout("--targets http://127.0.0.1:1,http://[::1]:2/ --connections 9 --rate 2.5 --duration 3 --json").unwrap();
+        assert_eq!(fanout.connecting.targets, ["127.0.0.1:1", "[::1]:2"]);
+        assert_eq!(fanout.connecting.transport, Transport::Websocket);
         assert_eq!(fanout.duration, Duration::from_secs(3));
-        assert!(fanout.json);
+        assert!(fanout.connecting.json && !fanout.connecting.reconnect);
+    }
+
+    #[test]
+    fn receivers_and_publishers_may_have_different_transports() {
+        let fanout = fanout("--targets http://a:1,http://b:1 --transport polling --publisher-transport websocket --no-affinity").unwrap();
+        assert_eq!(fanout.connecting.transport, Transport::Polling);
+        assert_eq!(fanout.publisher_transport, Some(Transport::Websocket));
+        assert!(fanout.connecting.no_affinity);
     }
 
     #[test]
@@ -106,11 +208,16 @@ mod tests {
             "--targets http://a/b",
             "--targets http://a:1 --rate 0",
             "--targets http://a:1 --size 9",
+            "--targets http://a:1 --transport webtransport",
         ] {
-            assert!(
-                Args::try_parse_from(format!("fanfare-load fanout {wrong}").split(' ')).is_err(),
-                "{wrong}"
-            );
+            assert!(fanout(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_affinity_where_it_means_nothing_is_refused_with_the_reason() {
+        let error = |flags: &str| fanout(flags).unwrap_err();
+        assert!(error("--targets http://a:1 --transport polling --no-affinity").contains("two --targets"));
+        assert!(error("--targets http://a:1,http://b:1 --no-affinity").contains("--transport polling or upgrade"));
     }
 }

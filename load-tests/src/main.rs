@@ -3,43 +3,62 @@
 //! | room | what it does |
 //! |---|---|
 //! | `args` | the command line |
-//! | `client` | one Socket.IO client over WebSocket |
+//! | `client` | one Socket.IO client over polling, WebSocket, or the one and then the other |
+//! | `connect` | makes the connections of a run, and those that take the place of lost ones |
 //! | `fanout` | the scenario: a few publish, everybody receives |
-//! | `message` | what a published message carries: publisher, sequence number, time |
-//! | `tally` | counts lost, repeated and overtaken messages of one receiver |
+//! | `echo` | the scenario: everybody emits events with an ack, the next when an ack has come |
 //! | `cpu` | CPU time of processes, from `/proc` |
-//! | `report` | the result, for people and as JSON |
+//! | `latency` | distributions of times |
+//! | `progress` | shows on a terminal how far a run is |
 
 mod args;
 mod client;
+mod connect;
 mod cpu;
+mod echo;
 mod fanout;
-mod message;
-mod report;
-mod tally;
+mod latency;
+mod progress;
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
-use clap::Parser;
+use serde::Serialize;
 
 use args::{Args, Scenario};
 
-/// Exit code of a run in which a message was lost.
+/// Exit code of a run in which something was lost.
 const LOST: u8 = 1;
 /// Exit code of a run that could not be made (sysexits `EX_UNAVAILABLE`).
 const FAILED: u8 = 69;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Scenario::Fanout(fanout) = Args::parse().scenario;
-    match fanout::run(&fanout).await {
+    match Args::read().scenario {
+        Scenario::Fanout(args) => {
+            let report = fanout::run(&args).await;
+            conclude(report, args.connecting.json, |report| {
+                report.lost == 0 && (report.disconnected == 0 || !args.connecting.reconnect)
+            })
+        }
+        Scenario::Echo(args) => {
+            let report = echo::run(&args).await;
+            conclude(report, args.connecting.json, |report| {
+                report.lost + report.wrong == 0 && (report.disconnected == 0 || !args.connecting.reconnect)
+            })
+        }
+    }
+}
+
+/// Prints a report; the exit code.
+fn conclude<R: Display + Serialize>(report: Result<R, impl Display>, json: bool, good: impl Fn(&R) -> bool) -> ExitCode {
+    match report {
         Ok(report) => {
-            if fanout.json {
-                println!("{}", report.json());
+            if json {
+                println!("{}", serde_json::json!(report));
             } else {
                 print!("{report}");
             }
-            if report.lost > 0 { ExitCode::from(LOST) } else { ExitCode::SUCCESS }
+            if good(&report) { ExitCode::SUCCESS } else { ExitCode::from(LOST) }
         }
         Err(error) => {
             eprintln!("fanfare-load: {error}");

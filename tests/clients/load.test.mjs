@@ -1,12 +1,24 @@
-// `fanfare-load fanout`: it counts what arrives, and its exit code says whether all of it did.
+// `fanfare-load`: it counts what arrives, and its exit code says whether all of it did.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { redis } from "./testbed/backends.mjs";
+import { freePort } from "./testbed/child.mjs";
 import { binary, Cluster } from "./testbed/cluster.mjs";
+import { Proxy } from "./testbed/proxy.mjs";
+import { Server } from "./testbed/server.mjs";
 import { until } from "./testbed/wait.mjs";
+
+/** Each transport, to one node and to all of them in turn. */
+const WAYS = {
+  websocket: ["--transport", "websocket"],
+  polling: ["--transport", "polling"],
+  upgrade: ["--transport", "upgrade"],
+  "polling without affinity": ["--transport", "polling", "--no-affinity"],
+  "upgrade without affinity": ["--transport", "upgrade", "--no-affinity"],
+};
 
 let backend, cluster;
 before(async () => {
@@ -18,35 +30,205 @@ after(async () => {
   await backend?.stop();
 });
 
-/** Runs it against the three nodes; its exit code and its report. */
-async function fanout(flags, during = () => {}) {
-  const targets = cluster.nodes.map((node) => node.url).join();
-  const load = spawn(binary("fanfare-load"), ["fanout", "--targets", targets, "--event", "announce", "--json", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+const urls = (nodes = cluster.nodes) => nodes.map((node) => node.url);
+
+/** Runs a scenario against servers; its exit code and its report. */
+async function load(scenario, targets, flags, during = () => {}) {
+  const child = spawn(binary("fanfare-load"), [scenario, "--targets", targets.join(), "--json", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
   let output = "";
-  load.stdout.on("data", (data) => (output += data));
-  const [[code]] = await Promise.all([once(load, "close"), during()]);
+  child.stdout.on("data", (data) => (output += data));
+  const [[code]] = await Promise.all([once(child, "close"), during(child)]);
   return { code, report: JSON.parse(output) };
 }
 
-test("a fan-out over three nodes loses, repeats and swaps nothing, and exits with 0", async () => {
-  const { code, report } = await fanout(["--connections", "60", "--publishers", "3", "--rate", "300", "--duration", "3"]);
-  const { published, expected, delivered, lost, duplicate, out_of_order } = report;
-  assert.deepEqual({ published, expected, delivered, lost, duplicate, out_of_order }, { published: 900, expected: 54_000, delivered: 54_000, lost: 0, duplicate: 0, out_of_order: 0 });
+const fanout = (flags, during, targets = urls()) => load("fanout", targets, ["--event", "announce", ...flags], during);
+
+/** The sum of a metric over the nodes. */
+const total = async (name, nodes = cluster.nodes) => (await Promise.all(nodes.map((node) => node.metric(name)))).reduce((sum, one) => sum + one, 0);
+
+/** Every message came to everybody, once and in order, and nobody was disconnected. */
+function assertClean({ code, report }, published, connections) {
+  const { expected, delivered, lost, missed, duplicate, out_of_order, disconnected, reconnects } = report;
+  assert.deepEqual(
+    { published: report.published, expected, delivered, lost, missed, duplicate, out_of_order, disconnected, reconnects },
+    { published, expected: published * connections, delivered: published * connections, lost: 0, missed: 0, duplicate: 0, out_of_order: 0, disconnected: 0, reconnects: 0 },
+  );
   assert.ok(report.latency_ms.p50 > 0 && report.latency_ms.p50 <= report.latency_ms.p99 && report.latency_ms.p99 <= report.latency_ms.max);
   assert.equal(code, 0);
+}
+
+describe("a fan-out over three nodes loses, repeats and swaps nothing, and exits with 0", () => {
+  for (const [way, flags] of Object.entries(WAYS)) {
+    test(way, async () => {
+      const count = () => Promise.all(["fanfare_session_requests_total", "fanfare_forwarded_here_total", "fanfare_upgrades_total"].map((name) => total(name)));
+      const before = await count();
+      assertClean(await fanout([...flags, "--connections", "60", "--publishers", "3", "--rate", "300", "--duration", "3"]), 900, 60);
+      const [answered, forwarded, upgrades] = (await count()).map((now, i) => now - before[i]);
+      assert.equal(upgrades, way.startsWith("upgrade") ? 63 : 0);
+      // One that was handed on is counted where it arrived, and where it was answered.
+      if (way.endsWith("without affinity")) assert.ok(forwarded >= 0.6 * (answered - forwarded), `${forwarded} of ${answered - forwarded} requests were handed on`);
+      else assert.equal(forwarded, 0);
+      assert.equal(answered > 0, way !== "websocket");
+    });
+  }
+
+  test("publishers may have another transport, and each server's CPU time is told", async () => {
+    const flags = ["--transport", "polling", "--publisher-transport", "websocket", "--server-pids", `${process.pid},${process.ppid}`];
+    const { code, report } = await fanout([...flags, "--connections", "6", "--rate", "100", "--duration", "1"]);
+    assertClean({ code, report }, 100, 6);
+    assert.equal(report.server_cpu_us_per_delivery_by_pid.length, 2);
+    assert.equal(report.server_cpu_us_per_delivery_by_pid[0] + report.server_cpu_us_per_delivery_by_pid[1], report.server_cpu_us_per_delivery);
+  });
 });
 
-test("a message that is lost is counted, and makes the exit code 1", async () => {
-  const total = async (name) => (await Promise.all(cluster.nodes.map((node) => node.metric(name)))).reduce((sum, one) => sum + one);
-  const before = await total("fanfare_cluster_received_total");
-  const { code, report } = await fanout(["--connections", "6", "--rate", "100", "--duration", "5", "--patience", "2"], async () => {
-    await until("messages flow between the nodes", async () => (await total("fanfare_cluster_received_total")) > before + 50);
-    await backend.kill();
-    // The nodes keep what they publish for a second; a shorter outage would lose nothing.
-    await until("the publisher's node gives messages up", async () => (await total("fanfare_adapter_dropped_total")) > 0);
-    await backend.start();
+describe("clients come back", () => {
+  for (const [way, { flags, others = 0 }] of Object.entries({
+    websocket: { flags: WAYS.websocket },
+    polling: { flags: WAYS.polling },
+    upgrade: { flags: WAYS.upgrade },
+    // A poll of the others that was on its way through the node ends a session, too.
+    "polling without affinity": { flags: [...WAYS["polling without affinity"], "--publisher-transport", "websocket"], others: 40 },
+  })) {
+    test(`when their node is killed, ${way}: the others notice nothing, and what they missed is not lost`, async () => {
+      const nodes = await Cluster.start({ backend, environment: { FANFARE_CLUSTER__NAME: `killed-${way.replaceAll(" ", "-")}` } });
+      try {
+        const received = await total("fanfare_cluster_received_total", nodes.nodes);
+        const { code, report } = await fanout([...flags, "--reconnect", "--connections", "60", "--rate", "100", "--duration", "6", "--patience", "2"], async () => {
+          await until("messages flow", async () => (await total("fanfare_cluster_received_total", nodes.nodes)) > received + 100, { within: 30_000 });
+          await nodes.kill(2);
+        }, urls(nodes.nodes));
+        const { lost, duplicate, out_of_order, disconnected, reconnects, missed } = report;
+        assert.deepEqual({ lost, duplicate, out_of_order, disconnected }, { lost: 0, duplicate: 0, out_of_order: 0, disconnected: 0 }, JSON.stringify(report));
+        assert.ok(reconnects >= 20 && reconnects <= 20 + others, JSON.stringify(report));
+        // Who came back was away for half a second at least.
+        assert.ok(missed >= 40 * reconnects && report.away_ms.p50 >= 500, JSON.stringify(report));
+        assert.equal(report.delivered + missed, report.expected);
+        assert.ok(report.first_end);
+        assert.equal(code, 0);
+      } finally {
+        await nodes.stop();
+      }
+    });
+  }
+
+  test("while messages flow, and upgrade: nothing is lost, repeated or swapped by that", async () => {
+    const [direct, behind] = cluster.nodes;
+    const proxy = await Proxy.start(behind.public.port);
+    try {
+      const before = await total("fanfare_upgrades_total");
+      const { code, report } = await fanout(["--transport", "upgrade", "--reconnect", "--connections", "60", "--rate", "400", "--duration", "9"], async () => {
+        for (const expected of [61, 91]) {
+          await until("all have upgraded", async () => (await total("fanfare_upgrades_total")) >= before + expected, { within: 60_000 });
+          proxy.cut();
+        }
+      }, [direct.url, proxy.url]);
+      const { lost, duplicate, out_of_order, disconnected } = report;
+      assert.deepEqual({ lost, duplicate, out_of_order, disconnected }, { lost: 0, duplicate: 0, out_of_order: 0, disconnected: 0 }, JSON.stringify(report));
+      assert.ok(report.reconnects > 30 && report.missed > 0, JSON.stringify(report));
+      assert.equal(code, 0);
+    } finally {
+      proxy.stop();
+    }
   });
-  assert.ok(report.lost > 0 && report.delivered > 0, JSON.stringify(report));
-  assert.equal(report.delivered + report.lost, report.expected);
-  assert.equal(code, 1);
+
+  test("only if they are told to: else what came after their end is lost", async () => {
+    const [direct, behind] = cluster.nodes;
+    const proxy = await Proxy.start(behind.public.port);
+    try {
+      const received = await total("fanfare_cluster_received_total");
+      const { code, report } = await fanout(["--connections", "6", "--rate", "100", "--duration", "3", "--patience", "1"], async () => {
+        await until("messages flow", async () => (await total("fanfare_cluster_received_total")) > received + 50);
+        proxy.cut();
+      }, [direct.url, proxy.url]);
+      assert.deepEqual([report.disconnected, report.reconnects, report.missed], [3, 0, 0], JSON.stringify(report));
+      assert.ok(report.lost > 0);
+      assert.equal(report.delivered + report.lost, report.expected);
+      assert.equal(code, 1);
+    } finally {
+      proxy.stop();
+    }
+  });
+});
+
+for (const flags of [[], ["--reconnect"]]) {
+  test(`a message that is lost is counted, and makes the exit code 1 ${flags}`, async () => {
+    const before = await total("fanfare_cluster_received_total");
+    const dropped = await total("fanfare_adapter_dropped_total");
+    const { code, report } = await fanout([...flags, "--connections", "6", "--rate", "100", "--duration", "5", "--patience", "2"], async () => {
+      await until("messages flow between the nodes", async () => (await total("fanfare_cluster_received_total")) > before + 50);
+      await backend.kill();
+      // The nodes keep what they publish for a second; a shorter outage would lose nothing.
+      await until("the publisher's node gives messages up", async () => (await total("fanfare_adapter_dropped_total")) > dropped);
+      await backend.start();
+    });
+    assert.ok(report.lost > 0 && report.delivered > 0, JSON.stringify(report));
+    // The sessions lived on: none of it was missed.
+    assert.deepEqual([report.reconnects, report.missed, report.disconnected], [0, 0, 0]);
+    assert.equal(report.delivered + report.lost, report.expected);
+    assert.equal(code, 1);
+  });
+}
+
+describe("acks", () => {
+  for (const [way, flags] of Object.entries(WAYS)) {
+    test(`each comes once and in time, and the next event follows it, ${way}`, async () => {
+      const { code, report } = await load("echo", urls(), [...flags, "--connections", "12", "--in-flight", "30", "--duration", "2"]);
+      const { acked, lost, missed, late, unexpected, wrong, disconnected } = report;
+      assert.deepEqual({ acked, lost, missed, late, unexpected, wrong, disconnected }, { acked: report.emitted, lost: 0, missed: 0, late: 0, unexpected: 0, wrong: 0, disconnected: 0 });
+      assert.ok(acked > 30 && report.acked_per_second > 0, JSON.stringify(report));
+      assert.ok(report.latency_ms.p50 > 0 && report.latency_ms.p50 <= report.latency_ms.p99 && report.latency_ms.p99 <= report.latency_ms.max);
+      assert.equal(code, 0);
+    });
+  }
+
+  test("those that nobody sends are lost, and make the exit code 1", async () => {
+    const { code, report } = await load("echo", urls(), ["--event", "unanswered", "--connections", "3", "--in-flight", "5", "--duration", "2", "--patience", "0.6"]);
+    assert.equal(report.lost, report.emitted);
+    assert.ok(report.emitted > 5 && report.emitted % 5 === 0, JSON.stringify(report));
+    assert.equal(code, 1);
+  });
+
+  test("those under way when sessions end are missed by clients that come back", async () => {
+    const [direct, behind] = cluster.nodes;
+    const proxy = await Proxy.start(behind.public.port);
+    try {
+      const events = await total("fanfare_events_in_total");
+      const { code, report } = await load("echo", [direct.url, proxy.url], ["--reconnect", "--connections", "10", "--in-flight", "100", "--duration", "5"], async () => {
+        await until("events flow", async () => (await total("fanfare_events_in_total")) > events + 500);
+        proxy.cut();
+      });
+      const { lost, late, unexpected, wrong, disconnected, reconnects } = report;
+      assert.deepEqual({ lost, late, unexpected, wrong, disconnected, reconnects }, { lost: 0, late: 0, unexpected: 0, wrong: 0, disconnected: 0, reconnects: 5 });
+      assert.ok(report.missed > 0 && report.missed <= 50, JSON.stringify(report));
+      assert.equal(report.acked + report.missed, report.emitted);
+      assert.equal(code, 0);
+    } finally {
+      proxy.stop();
+    }
+  });
+});
+
+describe("the reference server", () => {
+  let server;
+  before(async () => (server = await Server.start("reference")));
+  after(() => server?.stop());
+
+  for (const way of ["websocket", "polling", "upgrade"]) {
+    test(`serves it as well, ${way}`, async () => {
+      assertClean(await fanout([...WAYS[way], "--connections", "20", "--rate", "100", "--duration", "2"], undefined, [server.url]), 200, 20);
+      const { code, report } = await load("echo", [server.url], [...WAYS[way], "--event", "message-with-ack", "--connections", "4", "--duration", "1"]);
+      assert.ok(report.acked > 4 && report.acked === report.emitted, JSON.stringify(report));
+      assert.equal(code, 0);
+    });
+  }
+});
+
+test("a server that is not there, and flags that contradict each other, are said to be so", async () => {
+  const run = (...flags) => spawnSync(binary("fanfare-load"), flags, { encoding: "utf8" });
+  const gone = `http://127.0.0.1:${await freePort()}`;
+  const unreachable = run("fanout", "--targets", `${urls()[0]},${gone}`, "--no-affinity", "--transport", "polling");
+  assert.deepEqual([unreachable.status, unreachable.stderr.startsWith(`fanfare-load: cannot connect to ${gone.slice(7)}: `)], [69, true], unreachable.stderr);
+  const contradictory = run("echo", "--targets", urls()[0], "--no-affinity", "--transport", "polling");
+  assert.equal(contradictory.status, 2);
+  assert.match(contradictory.stderr, /--no-affinity needs two --targets/);
 });

@@ -1,29 +1,40 @@
-//! The result of a run, for people and as JSON.
+//! The result of a fan-out, for people and as JSON.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::{client::Transport, latency::Percentiles};
 
 /// What a run showed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Report {
+    /// How the receivers reached the servers.
+    pub(crate) transport: Transport,
     /// Receiving connections that were made.
     pub(crate) connected: usize,
-    /// Receiving connections that ended before the run did.
+    /// Receivers that had no session at the end of the run.
     pub(crate) disconnected: usize,
-    /// Median and largest time from TCP connect to the CONNECT answer, in milliseconds.
+    /// Sessions that took the place of one that had ended.
+    pub(crate) reconnects: u64,
+    /// Why the session of a receiver ended, of the first that did.
+    pub(crate) first_end: Option<String>,
+    /// Time from TCP connect to the CONNECT answer, in milliseconds.
     pub(crate) handshake_ms: Percentiles,
+    /// Time from the end of a session to the CONNECT answer of the next, in milliseconds.
+    pub(crate) away_ms: Percentiles,
     /// Messages published.
     pub(crate) published: u64,
     /// Messages that were sent more than 10 ms after they were due.
     pub(crate) overrun: u64,
-    /// Deliveries that the published messages should have made: published times connected.
+    /// Deliveries that the published messages should have made, had no session ended: published times connected.
     pub(crate) expected: u64,
     /// First deliveries.
     pub(crate) delivered: u64,
-    /// Expected deliveries that did not come.
+    /// Expected deliveries that a living session should have had, and had not.
     pub(crate) lost: u64,
+    /// Expected deliveries to receivers that had no session, or whose session was ending.
+    pub(crate) missed: u64,
     /// Deliveries of what had been delivered before.
     pub(crate) duplicate: u64,
     /// First deliveries that came after a later message of the same publisher.
@@ -34,50 +45,26 @@ pub(crate) struct Report {
     pub(crate) latency_ms: Percentiles,
     /// CPU of the generator per delivery, in microseconds.
     pub(crate) own_cpu_us_per_delivery: f64,
-    /// CPU of the servers per delivery, in microseconds; absent unless their processes were named.
+    /// CPU of the servers per delivery, in microseconds; absent unless their processes were named and lived until the end.
     pub(crate) server_cpu_us_per_delivery: Option<f64>,
-}
-
-/// A distribution, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Percentiles {
-    /// The median.
-    pub(crate) p50: f64,
-    /// 99 of 100 are at or below.
-    pub(crate) p99: f64,
-    /// The largest.
-    pub(crate) max: f64,
-}
-
-impl From<&Histogram<u64>> for Percentiles {
-    /// From a histogram of microseconds.
-    fn from(micros: &Histogram<u64>) -> Self {
-        let ms = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1e3;
-        Self {
-            p50: ms(micros.value_at_quantile(0.5)),
-            p99: ms(micros.value_at_quantile(0.99)),
-            max: ms(micros.max()),
-        }
-    }
-}
-
-impl Report {
-    /// The report as one line of JSON.
-    pub(crate) fn json(&self) -> String {
-        serde_json::json!(self).to_string()
-    }
-}
-
-impl fmt::Display for Percentiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "p50 {:.2}  p99 {:.2}  max {:.2} ms", self.p50, self.p99, self.max)
-    }
+    /// The same of each process, in the order in which they were named.
+    pub(crate) server_cpu_us_per_delivery_by_pid: Vec<Option<f64>>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "connected      {} ({} ended early)", self.connected, self.disconnected)?;
+        writeln!(
+            f,
+            "connected      {} ({} had no session at the end)",
+            self.connected, self.disconnected
+        )?;
+        if let Some(why) = &self.first_end {
+            writeln!(f, "reconnects     {} (the first session ended: {why})", self.reconnects)?;
+        }
         writeln!(f, "handshake      {}", self.handshake_ms)?;
+        if self.reconnects > 0 {
+            writeln!(f, "away           {}", self.away_ms)?;
+        }
         writeln!(f, "published      {} ({} sent late)", self.published, self.overrun)?;
         writeln!(
             f,
@@ -85,6 +72,9 @@ impl fmt::Display for Report {
             self.delivered, self.expected, self.delivered_per_second
         )?;
         writeln!(f, "lost           {}", self.lost)?;
+        if self.missed > 0 {
+            writeln!(f, "missed         {}", self.missed)?;
+        }
         writeln!(f, "duplicate      {}", self.duplicate)?;
         writeln!(f, "out of order   {}", self.out_of_order)?;
         writeln!(f, "latency        {}", self.latency_ms)?;

@@ -1,28 +1,28 @@
 //! What a published message carries.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One message: who published it, the how-manyth of that publisher it is, and when it was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(super) struct Message {
     /// Which publisher, from 0.
-    pub(crate) publisher: usize,
+    pub(super) publisher: usize,
     /// Counts from 1 for each publisher.
-    pub(crate) sequence: u64,
-    /// When it was due, since the run's epoch. Latency is counted from here, so that a stalled publisher does not hide a stalled server.
-    pub(crate) due: Duration,
+    pub(super) sequence: u64,
+    /// When it was due, since the beginning of the schedule. Latency is counted from here, so that a stalled publisher does not hide a stalled server.
+    pub(super) due: Duration,
 }
 
 impl Message {
     /// The Engine.IO text of an EVENT with this message as its one argument, padded to `size` bytes.
-    pub(crate) fn encode(&self, event: &str, size: usize) -> String {
+    pub(super) fn encode(&self, event: &str, size: usize) -> String {
         let mut argument = format!("{} {} {} ", self.publisher, self.sequence, self.due.as_micros());
         argument.extend(std::iter::repeat_n('.', size.saturating_sub(argument.len())));
         format!("42[{},\"{argument}\"]", serde_json::Value::from(event))
     }
 
     /// Reads what [`Message::encode`] wrote; `None` for any other event.
-    pub(crate) fn decode(text: &str, event: &str) -> Option<Self> {
+    pub(super) fn decode(text: &str, event: &str) -> Option<Self> {
         let rest = text.strip_prefix("42[\"")?.strip_prefix(event)?.strip_prefix("\",\"")?;
         let mut fields = rest.splitn(4, ' ');
         Some(Self {
@@ -30,11 +30,6 @@ impl Message {
             sequence: fields.next()?.parse().ok()?,
             due: Duration::from_micros(fields.next()?.parse().ok()?),
         })
-    }
-
-    /// How long ago it was due.
-    pub(crate) fn age(&self, epoch: Instant) -> Duration {
-        epoch.elapsed().saturating_sub(self.due)
     }
 }
 

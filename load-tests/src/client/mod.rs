@@ -1,0 +1,322 @@
+//! One Socket.IO client: Engine.IO 4, default parser, the namespace `/`.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `route` | where the requests of one client go |
+//! | `http` | requests of HTTP/1.1, one after the other |
+//! | `polling`, `websocket`, `upgrade` | the transports |
+//!
+//! A client belongs to one task, and both of its directions go on whenever it is asked for the next packet.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
+
+mod http;
+mod polling;
+mod route;
+mod upgrade;
+mod websocket;
+
+pub(crate) use route::Route;
+
+use polling::Polling;
+use upgrade::{Step, Upgrade};
+use websocket::WebSocket;
+
+/// Path and query that every request begins with.
+const ENGINE: &str = "/socket.io/?EIO=4";
+
+/// The longest that connecting may take, from the TCP connection to the CONNECT answer; and as long again the WebSocket of an upgrade.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How clients reach the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// WebSocket from the start.
+    Websocket,
+    /// HTTP long-polling: a GET that waits, and POSTs beside it.
+    Polling,
+    /// Polling first, then a WebSocket takes the session over, as stock clients do by default.
+    Upgrade,
+}
+
+/// A connected client.
+pub(crate) struct Client {
+    wire: Wire,
+    /// When the CONNECT answer had come.
+    connected: Instant,
+    heartbeat: Heartbeat,
+    /// What came while nobody asked for it.
+    early: VecDeque<Utf8Bytes>,
+}
+
+/// What carries the packets of a session.
+enum Wire {
+    WebSocket(Box<WebSocket>),
+    Polling(Box<Polling>),
+    Upgrade(Box<Upgrade>),
+}
+
+/// Ends when the server has been silent for too long.
+struct Heartbeat {
+    timer: Pin<Box<Sleep>>,
+    silence: Duration,
+}
+
+/// What a server tells in its `open` packet.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Open {
+    sid: String,
+    /// Milliseconds.
+    ping_interval: u64,
+    /// Milliseconds.
+    ping_timeout: u64,
+    /// Bytes. Servers before Engine.IO 6.1 do not tell it, and take a million.
+    #[serde(default = "max_payload")]
+    max_payload: usize,
+}
+
+/// Why a connection was not made or has ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// The TCP connection was not made.
+    #[error(transparent)]
+    Dial(#[from] io::Error),
+    /// The WebSocket failed.
+    #[error(transparent)]
+    WebSocket(Box<tungstenite::Error>),
+    /// A request failed.
+    #[error("HTTP request: {0}")]
+    Http(#[from] hyper::Error),
+    /// A request was answered with an error.
+    #[error("HTTP status {status}: {body}")]
+    Status {
+        /// The answer's status.
+        status: u16,
+        /// The answer's body, cut to 200 characters.
+        body: String,
+    },
+    /// What the server told or the command line names makes no request.
+    #[error("no valid request can be made of the target or of what the server told")]
+    Request,
+    /// The server answered something else than the protocol has there.
+    #[error("expected {expected}, got {got:?}")]
+    Unexpected {
+        /// What the protocol has.
+        expected: &'static str,
+        /// What came, cut to 200 characters.
+        got: String,
+    },
+    /// Something took too long.
+    #[error("not {0} within {secs} s", secs = .1.as_secs())]
+    Timeout(&'static str, Duration),
+    /// No ping for as long as the server said.
+    #[error("no ping within {secs} s", secs = .0.as_secs_f64())]
+    Silent(Duration),
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The server took the client out of the namespace.
+    #[error("the server disconnected the client")]
+    Disconnected,
+}
+
+impl From<tungstenite::Error> for ClientError {
+    fn from(error: tungstenite::Error) -> Self {
+        Self::WebSocket(Box::new(error))
+    }
+}
+
+impl Client {
+    /// Connects by `transport`, and to the namespace `/`. An upgrade has just begun then.
+    pub(crate) async fn connect(route: Route, transport: Transport) -> Result<Self, ClientError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, Self::handshake(route, transport))
+            .await
+            .unwrap_or(Err(ClientError::Timeout("connected", CONNECT_TIMEOUT)))
+    }
+
+    async fn handshake(mut route: Route, transport: Transport) -> Result<Self, ClientError> {
+        let (wire, open) = match transport {
+            Transport::Websocket => {
+                let mut websocket = WebSocket::open(&route.next(), "", None).await?;
+                let open = Open::read(&poll_fn(|cx| websocket.poll_packet(cx)).await?)?;
+                (Wire::WebSocket(Box::new(websocket)), open)
+            }
+            Transport::Polling | Transport::Upgrade => {
+                let (polling, open) = Polling::open(route).await?;
+                (Wire::Polling(Box::new(polling)), open)
+            }
+        };
+        let silence = Duration::from_millis(open.ping_interval.saturating_add(open.ping_timeout));
+        let mut client = Self {
+            wire,
+            connected: Instant::now(),
+            heartbeat: Heartbeat {
+                timer: Box::pin(tokio::time::sleep(silence)),
+                silence,
+            },
+            early: VecDeque::new(),
+        };
+        client.send("40".to_owned());
+        let answer = client.next().await?;
+        if !answer.starts_with("40{") {
+            return Err(ClientError::Unexpected {
+                expected: "the CONNECT answer",
+                got: cut(&answer),
+            });
+        }
+        client.connected = Instant::now();
+        Ok(match (transport, client) {
+            (
+                Transport::Upgrade,
+                Self {
+                    wire: Wire::Polling(polling),
+                    connected,
+                    heartbeat,
+                    early,
+                },
+            ) => Self {
+                wire: Wire::Upgrade(Box::new(Upgrade::new(*polling))),
+                connected,
+                heartbeat,
+                early,
+            },
+            (_, client) => client,
+        })
+    }
+
+    /// When the CONNECT answer had come.
+    pub(crate) fn connected(&self) -> std::time::Instant {
+        self.connected.into_std()
+    }
+
+    /// Waits for the end of the upgrade, if there is one under way. What comes meanwhile is kept.
+    pub(crate) async fn settle(&mut self) -> Result<(), ClientError> {
+        while let Wire::Upgrade(_) = self.wire {
+            let moved = poll_fn(|cx| match self.poll_wire(cx) {
+                Poll::Ready(text) => Poll::Ready(text.map(Some)),
+                Poll::Pending if matches!(self.wire, Wire::Upgrade(_)) => Poll::Pending,
+                Poll::Pending => Poll::Ready(Ok(None)),
+            });
+            if let Some(text) = moved.await? {
+                self.early.push_back(text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues an Engine.IO text, which leaves while [`Client::next`] or [`Client::next_or_sent`] is awaited.
+    pub(crate) fn send(&mut self, text: String) {
+        match &mut self.wire {
+            Wire::WebSocket(websocket) => websocket.send(text),
+            Wire::Polling(polling) => polling.send(text),
+            Wire::Upgrade(upgrade) => upgrade.send(text),
+        }
+    }
+
+    /// The next message of the server. Pings are answered. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, ClientError> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same as [`Client::next`], or `None` as soon as all that was queued has left: it was written, or its POST answered.
+    pub(crate) async fn next_or_sent(&mut self) -> Result<Option<Utf8Bytes>, ClientError> {
+        poll_fn(|cx| {
+            if let Poll::Ready(text) = self.poll_next(cx) {
+                return Poll::Ready(text.map(Some));
+            }
+            ready!(self.poll_sent(cx))?;
+            Poll::Ready(Ok(None))
+        })
+        .await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ClientError>> {
+        if let Some(text) = self.early.pop_front() {
+            return Poll::Ready(Ok(text));
+        }
+        self.poll_wire(cx)
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        match &mut self.wire {
+            Wire::WebSocket(websocket) => websocket.poll_sent(cx),
+            Wire::Polling(polling) => polling.poll_sent(cx),
+            Wire::Upgrade(upgrade) => upgrade.poll_sent(cx),
+        }
+    }
+
+    fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ClientError>> {
+        loop {
+            let Poll::Ready(packet) = self.poll_packet(cx) else {
+                ready!(self.heartbeat.timer.as_mut().poll(cx));
+                return Poll::Ready(Err(ClientError::Silent(self.heartbeat.silence)));
+            };
+            let packet = packet?;
+            match packet.as_bytes() {
+                b"2" => {
+                    let silent_at = Instant::now() + self.heartbeat.silence;
+                    self.heartbeat.timer.as_mut().reset(silent_at);
+                    self.send("3".to_owned());
+                }
+                b"6" => {}
+                b"1" => return Poll::Ready(Err(ClientError::Closed)),
+                b"41" => return Poll::Ready(Err(ClientError::Disconnected)),
+                _ => return Poll::Ready(Ok(packet)),
+            }
+        }
+    }
+
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ClientError>> {
+        loop {
+            let step = match &mut self.wire {
+                Wire::WebSocket(websocket) => return websocket.poll_packet(cx),
+                Wire::Polling(polling) => return polling.poll_packet(cx),
+                Wire::Upgrade(upgrade) => ready!(upgrade.poll_step(cx))?,
+            };
+            match step {
+                Step::Packet(packet) => return Poll::Ready(Ok(packet)),
+                Step::Done(websocket) => self.wire = Wire::WebSocket(websocket),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("connected", &self.connected).finish_non_exhaustive()
+    }
+}
+
+impl Open {
+    fn read(packet: &str) -> Result<Self, ClientError> {
+        let json = packet.strip_prefix('0').and_then(|json| serde_json::from_str(json).ok());
+        json.ok_or_else(|| ClientError::Unexpected {
+            expected: "the Engine.IO open packet",
+            got: cut(packet),
+        })
+    }
+}
+
+fn max_payload() -> usize {
+    1_000_000
+}
+
+/// The first 200 characters.
+fn cut(text: &str) -> String {
+    text.chars().take(200).collect()
+}

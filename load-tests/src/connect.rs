@@ -1,0 +1,170 @@
+//! Makes the connections of a run, and those that take the place of lost ones.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    args::Connecting,
+    client::{Client, ClientError, Route, Transport},
+    latency::Latencies,
+};
+
+/// What stock clients wait on average before they first try to come back; twice as long before each further attempt.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// The longest that they wait.
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// How connections are made.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    targets: Arc<[String]>,
+    /// Of the clients that are counted.
+    pub(crate) transport: Transport,
+    affinity: bool,
+    at_once: usize,
+    /// Whether a client whose session has ended comes back.
+    pub(crate) reconnect: bool,
+    /// From the end of a session to the CONNECT answer of the next.
+    pub(crate) away: Latencies,
+    /// Why the first session that ended did.
+    first_end: OnceLock<String>,
+}
+
+/// A connection was not made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot connect to {target}: {source}")]
+pub(crate) struct ConnectError {
+    /// Which server.
+    target: String,
+    /// Why not.
+    source: ClientError,
+}
+
+impl Connector {
+    /// Makes connections as the command line says.
+    pub(crate) fn new(args: &Connecting) -> Self {
+        Self {
+            targets: args.targets.as_slice().into(),
+            transport: args.transport,
+            affinity: !args.no_affinity,
+            at_once: args.handshakes.get(),
+            reconnect: args.reconnect,
+            away: Latencies::new(),
+            first_end: OnceLock::new(),
+        }
+    }
+
+    /// Looks whether each target accepts connections: one that does not would be passed over later on.
+    async fn reach(&self) -> Result<(), ConnectError> {
+        for (number, target) in self.targets.iter().enumerate() {
+            Route::new(&self.targets, number, true)
+                .reach()
+                .await
+                .map_err(|source| ConnectError {
+                    target: target.clone(),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Makes `count` connections, dealt to the targets in turn from the first on, and gives each with its number to `each` as soon as it
+    /// and those before it are there; the times of their handshakes.
+    pub(crate) async fn connect(
+        &self,
+        count: usize,
+        transport: Transport,
+        mut each: impl FnMut(usize, Client),
+    ) -> Result<Latencies, ConnectError> {
+        if !self.affinity {
+            self.reach().await?;
+        }
+        let handshakes = Latencies::new();
+        let mut connecting = stream::iter(0..count)
+            .map(|number| self.one(number, transport))
+            .buffered(self.at_once);
+        let mut number = 0;
+        while let Some((client, took)) = connecting.try_next().await? {
+            handshakes.record(number, took);
+            each(number, client);
+            number += 1;
+        }
+        Ok(handshakes)
+    }
+
+    async fn one(&self, number: usize, transport: Transport) -> Result<(Client, Duration), ConnectError> {
+        let begun = Instant::now();
+        let connected = async {
+            let mut client = Client::connect(self.route(number), transport).await?;
+            let took = client.connected().duration_since(begun);
+            client.settle().await?;
+            Ok((client, took))
+        };
+        connected.await.map_err(|source| ConnectError {
+            target: self.targets.get(number % self.targets.len()).cloned().unwrap_or_default(),
+            source,
+        })
+    }
+
+    fn route(&self, start: usize) -> Route {
+        Route::new(&self.targets, start, self.affinity)
+    }
+
+    /// A new session of a client whose last one has ended; `None` if it is not to come back. It comes back as stock clients do: the first
+    /// attempt after 0.5 to 1.5 s, until one succeeds. That goes to a target by chance, and the next attempt to the next one: the one of
+    /// before may be gone. Cancel safe.
+    pub(crate) async fn come_back(&self, number: usize, why: &ClientError) -> Option<Client> {
+        let ended = Instant::now();
+        self.first_end.get_or_init(|| why.to_string());
+        if !self.reconnect {
+            return None;
+        }
+        let first = usize::try_from(random() % self.targets.len() as u64).unwrap_or_default();
+        let mut attempt = 0;
+        loop {
+            tokio::time::sleep(delay(attempt, random())).await;
+            if let Ok(client) = Client::connect(self.route(first + attempt), self.transport).await {
+                self.away.record(number, client.connected().duration_since(ended));
+                return Some(client);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Why the first session that ended did.
+    pub(crate) fn first_end(&self) -> Option<String> {
+        self.first_end.get().cloned()
+    }
+}
+
+/// What is waited before an attempt to come back: half to one and a half times the average.
+fn delay(attempt: usize, random: u64) -> Duration {
+    // From the fifth on it is longer than the longest, whatever comes by chance.
+    let average = FIRST_DELAY * (1 << attempt.min(4));
+    average.mul_f64(0.5 + random as f64 / u64::MAX as f64).min(LONGEST_DELAY)
+}
+
+/// A number by chance.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_back_waits_as_stock_clients_do() {
+        let seconds = |attempt, random| delay(attempt, random).as_secs_f64();
+        assert_eq!((seconds(0, 0), seconds(0, u64::MAX)), (0.5, 1.5));
+        assert_eq!((seconds(1, 0), seconds(1, u64::MAX)), (1.0, 3.0));
+        assert_eq!((seconds(2, 0), seconds(2, u64::MAX)), (2.0, 5.0));
+        assert_eq!((seconds(99, 0), seconds(99, u64::MAX)), (5.0, 5.0));
+        assert_ne!(random(), random());
+    }
+}

@@ -1,0 +1,240 @@
+//! The scenario `echo`: every connection emits events with an ack, the next when an ack has come.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `acks` | the events of one client whose acks are awaited |
+//! | `report` | the result, for people and as JSON |
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    args::Echo,
+    client::{Client, ClientError},
+    connect::{ConnectError, Connector},
+    cpu::{CpuError, Meter},
+    latency::Latencies,
+    progress,
+};
+
+mod acks;
+mod report;
+
+pub(crate) use report::Report;
+
+use acks::{Acks, Counts};
+
+/// Why a run could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EchoError {
+    /// A connection was not made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A server's process cannot be read.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Run {
+    event: String,
+    size: usize,
+    patience: Duration,
+    connector: Connector,
+    /// From an emit to its ack. Their count is progress.
+    latencies: Latencies,
+}
+
+/// What became of one client.
+#[derive(Debug)]
+struct Outcome {
+    counts: Counts,
+    last_ack: Option<Instant>,
+    /// Whether it had a session at the end.
+    alive: bool,
+}
+
+/// Runs the scenario to its end.
+///
+/// # Errors
+/// [`EchoError`] when it cannot be made; lost acks are a result.
+pub(crate) async fn run(args: &Echo) -> Result<Report, EchoError> {
+    let connecting = &args.connecting;
+    let connected = connecting.connections.get();
+    let in_flight = args.in_flight.map_or(connected, |all| all as usize);
+    let run = Arc::new(Run {
+        event: args.event.clone(),
+        size: args.size as usize,
+        patience: args.patience,
+        connector: Connector::new(connecting),
+        latencies: Latencies::new(),
+    });
+    let (begin, begun) = watch::channel(None);
+    let mut clients = JoinSet::new();
+    let spawn = |index: usize, client| {
+        let share = in_flight / connected + usize::from(index < in_flight % connected);
+        drop(clients.spawn(ask(Arc::clone(&run), index, client, share, begun.clone())));
+    };
+    let handshakes = run.connector.connect(connected, connecting.transport, spawn).await?;
+
+    let meter = Meter::start(&connecting.server_pids)?;
+    let start = Instant::now();
+    begin.send_replace(Some(start + args.duration));
+    let mut counts = Counts::default();
+    let mut last_ack = start;
+    let mut disconnected = 0;
+    let progress = progress::bar(args.duration.as_secs(), "seconds");
+    let mut ticks = tokio::time::interval(progress::TICK);
+    loop {
+        tokio::select! {
+            outcome = clients.join_next() => {
+                let Some(outcome) = outcome else { break };
+                let outcome = outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                counts += outcome.counts;
+                last_ack = last_ack.max(outcome.last_ack.unwrap_or(start));
+                disconnected += usize::from(!outcome.alive);
+            }
+            _ = ticks.tick() => progress.set_position(start.elapsed().min(args.duration).as_secs()),
+        }
+    }
+    progress.finish_and_clear();
+    let cpu = meter.stop(counts.acked);
+    let elapsed = last_ack.duration_since(start).as_secs_f64().max(f64::EPSILON);
+    Ok(Report {
+        transport: connecting.transport,
+        connected,
+        disconnected,
+        reconnects: run.connector.away.count(),
+        first_end: run.connector.first_end(),
+        handshake_ms: handshakes.percentiles(),
+        away_ms: run.connector.away.percentiles(),
+        emitted: counts.emitted,
+        acked: counts.acked,
+        lost: counts.lost,
+        missed: counts.missed,
+        late: counts.late,
+        unexpected: counts.unexpected,
+        wrong: counts.wrong,
+        acked_per_second: counts.acked as f64 / elapsed,
+        latency_ms: run.latencies.percentiles(),
+        own_cpu_us_per_ack: cpu.own,
+        server_cpu_us_per_ack: cpu.servers(),
+        server_cpu_us_per_ack_by_pid: cpu.by_pid,
+    })
+}
+
+/// Keeps `share` events of one client under way from the moment that `begun` tells an end until that, and awaits the last acks.
+async fn ask(run: Arc<Run>, index: usize, client: Client, share: usize, mut begun: watch::Receiver<Option<Instant>>) -> Outcome {
+    let mut asker = Asker {
+        acks: Acks::new(&run.event, run.size),
+        run,
+        index,
+        client,
+        last_ack: None,
+    };
+    let until = loop {
+        tokio::select! {
+            text = asker.client.next() => match text {
+                Ok(_) => {}
+                Err(error) => if !asker.come_back(&error, None).await { return asker.outcome(false) },
+            },
+            until = async { begun.wait_for(Option::is_some).await.map(|until| *until) } => match until {
+                Ok(Some(until)) => break until,
+                // The run could not be made.
+                Ok(None) | Err(_) => return asker.outcome(true),
+            },
+        }
+    };
+    let alive = asker.ask(share, until).await;
+    asker.outcome(alive)
+}
+
+/// One client.
+#[derive(Debug)]
+struct Asker {
+    run: Arc<Run>,
+    index: usize,
+    client: Client,
+    acks: Acks,
+    last_ack: Option<Instant>,
+}
+
+impl Asker {
+    /// Whether there was a session at the end.
+    async fn ask(&mut self, share: usize, until: Instant) -> bool {
+        self.emit(share, until);
+        let timer = tokio::time::sleep_until(self.wake(until).into());
+        tokio::pin!(timer);
+        while Instant::now() < until || self.acks.oldest().is_some() {
+            tokio::select! {
+                text = self.client.next() => match text {
+                    Ok(text) => self.receive(&text, until),
+                    Err(error) => {
+                        if !self.come_back(&error, Some(until + self.run.patience)).await {
+                            return false;
+                        }
+                        self.emit(share, until);
+                    }
+                },
+                // What was the oldest when it was set may have been acknowledged: then it was early, and is set anew.
+                () = &mut timer => {
+                    let given_up = Instant::now().checked_sub(self.run.patience).map_or(0, |before| self.acks.give_up(before));
+                    self.emit(given_up, until);
+                    timer.as_mut().reset(self.wake(until).into());
+                }
+            }
+        }
+        true
+    }
+
+    /// When there is something to give up, or nothing left to do.
+    fn wake(&self, until: Instant) -> Instant {
+        self.acks.oldest().map_or(until, |oldest| oldest + self.run.patience)
+    }
+
+    /// Emits so many events, unless it is over.
+    fn emit(&mut self, count: usize, until: Instant) {
+        let now = Instant::now();
+        if now < until {
+            for _ in 0..count {
+                self.client.send(self.acks.emit(now));
+            }
+        }
+    }
+
+    fn receive(&mut self, text: &str, until: Instant) {
+        let now = Instant::now();
+        if let Some(took) = self.acks.receive(text, now) {
+            self.run.latencies.record(self.index, took);
+            self.last_ack = Some(now);
+            self.emit(1, until);
+        }
+    }
+
+    /// Whether there is a new session, before `deadline` if one is given.
+    async fn come_back(&mut self, why: &ClientError, deadline: Option<Instant>) -> bool {
+        let connector = &self.run.connector;
+        self.acks.end_session(connector.reconnect);
+        let back = connector.come_back(self.index, why);
+        let back = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), back).await.unwrap_or(None),
+            None => back.await,
+        };
+        let Some(back) = back else { return false };
+        self.client = back;
+        true
+    }
+
+    fn outcome(self, alive: bool) -> Outcome {
+        Outcome {
+            counts: self.acks.counts(),
+            last_ack: self.last_ack,
+            alive,
+        }
+    }
+}
