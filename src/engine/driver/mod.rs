@@ -63,7 +63,7 @@ pub(super) struct Driver {
     peer: Peer,
 }
 
-/// Takes the session off the books when its driver ends, even by a panic of the application.
+/// Takes the session off the books when its driver ends, even by a panic of the application or with the runtime.
 struct Leaving<F: FnOnce(&Mailbox)> {
     mailbox: Arc<Mailbox>,
     gone: Option<F>,
@@ -80,8 +80,8 @@ impl<F: FnOnce(&Mailbox)> Leaving<F> {
 
 impl<F: FnOnce(&Mailbox)> Drop for Leaving<F> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            drop((self.mailbox.end(false), self.mailbox.let_go()));
+        if !self.counted {
+            drop(self.mailbox.end(false));
         }
         self.count(CloseReason::TransportError);
         if let Some(gone) = self.gone.take() {
@@ -113,6 +113,13 @@ enum Decoded {
     All,
     /// The application, the budget or the end of the session stopped it after so many bytes.
     Part(usize),
+}
+
+impl Drop for Driver {
+    /// However it ended: handles that live on must not keep the connection open.
+    fn drop(&mut self) {
+        drop(self.mailbox.let_go());
+    }
 }
 
 pub(super) fn now() -> Instant {
@@ -164,7 +171,6 @@ impl Driver {
             // Else the kernel would keep for it what it has not taken, for minutes after the session.
             wire.reset_on_drop();
         }
-        drop(self.mailbox.let_go());
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<End> {

@@ -132,3 +132,23 @@ async fn a_drained_engine_opens_nothing_and_lets_go_on_what_is_open() {
     bench.engine.drained().await;
     assert_eq!(bench.closed().await, CloseReason::TransportClose);
 }
+
+#[test]
+fn connections_end_with_the_runtime_though_handles_live_on() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (bench, handle, client) = runtime.block_on(async {
+        let mut bench = Bench::new(Config::default());
+        let (handle, client) = bench.tcp().await;
+        (bench, handle, client.into_std().unwrap())
+    });
+    drop(runtime);
+    client.set_nonblocking(false).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    std::io::copy(&mut &client, &mut std::io::sink()).expect("the connection is closed");
+    assert!(handle.is_closed());
+    drop(bench);
+}
