@@ -1,27 +1,31 @@
-// The real components beside fanfare: Redis, NATS, HAProxy, each a process of its own on a free port.
+// The real components beside fanfare: Redis, NATS, HAProxy, nginx, each a process of its own on a free port.
 
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Child, freePort, scratch } from "./child.mjs";
 import { until } from "./wait.mjs";
 
 /** A server that can be killed, and started again on the port that its clients know. */
 class Backend {
   #command;
+  #variables;
   #child;
   #greets;
 
-  constructor({ name, port, command, greets, environment }) {
+  /** `environment` is what nodes are to know of it, `variables` what it is told itself. */
+  constructor({ name, port, command, greets, environment, variables }) {
     Object.assign(this, { name, port, environment });
     this.#command = command;
+    this.#variables = variables;
     this.#greets = greets;
   }
 
   /** Resolves when the port answers, with the time at which it did (of `performance.now()`). */
   async start() {
     const [program, ...args] = this.#command;
-    this.#child = new Child(program, args);
+    this.#child = new Child(program, args, { env: this.#variables });
     await until(`${this.name} answers on port ${this.port}`, () => {
       if (this.#child.end) throw new Error(this.#child.report("ended"));
       return this.#greets(this.port);
@@ -60,21 +64,13 @@ export async function nats() {
   return backend;
 }
 
-// A poll that was on its way through a node that has died is sent again through another: its session is somewhere else. A POST is not, since
-// it may have been taken.
-const roaming = `  option redispatch
-  retries 3
-  retry-on conn-failure empty-response
-  http-request disable-l7-retry if METH_POST`;
-
-/**
- * HAProxy before the nodes: round robin, and when it is `sticky` a cookie that keeps each at its node. Without one every request goes to
- * the next node.
- */
-export async function haproxy(nodes, { sticky }) {
+/** HAProxy that sends every request to the next node, and knows nothing of sessions. */
+export async function roundRobin(nodes) {
   const port = await freePort();
   const config = join(scratch(), "haproxy.cfg");
-  const servers = nodes.map((node, i) => `  server node${i} ${node.public.host} ${sticky ? `cookie node${i} ` : ""}check port ${node.internal.port} inter 200ms`);
+  const servers = nodes.map((node, i) => `  server node${i} ${node.public.host} check port ${node.internal.port} inter 200ms`);
+  // A poll that was on its way through a node that has died is sent again through another: its session is somewhere else. A POST is not,
+  // since it may have been taken.
   writeFileSync(
     config,
     `defaults
@@ -88,12 +84,63 @@ frontend public
   default_backend nodes
 backend nodes
   balance roundrobin
-${sticky ? "  cookie AFFINITY insert indirect nocache httponly" : roaming}
+  option redispatch
+  retries 3
+  retry-on conn-failure empty-response
+  http-request disable-l7-retry if METH_POST
   option httpchk GET /readyz
 ${servers.join("\n")}
 `,
   );
   const balancer = new Backend({ name: "HAProxy", port, command: ["haproxy", "-db", "-f", config], greets: accepts });
+  await balancer.start();
+  return balancer;
+}
+
+const recipes = fileURLToPath(new URL("../../../k8s/balancers/", import.meta.url));
+
+/** HAProxy with a recipe, whose file is run as it stands: where its nodes are it reads from the environment. */
+export async function haproxy(nodes, recipe) {
+  const port = await freePort();
+  const variables = { BIND: `127.0.0.1:${port}` };
+  for (const [i, node] of nodes.entries()) {
+    variables[`NODE_${i + 1}`] = node.public.host;
+    variables[`NODE_${i + 1}_CHECK`] = node.internal.port;
+  }
+  const balancer = new Backend({ name: "HAProxy", port, command: ["haproxy", "-db", "-f", join(recipes, recipe)], variables, greets: accepts });
+  await balancer.start();
+  return balancer;
+}
+
+/** nginx with a recipe, in whose file the addresses are replaced, and nothing else. */
+export async function nginx(nodes, recipe) {
+  const port = await freePort();
+  const directory = scratch();
+  let text = readFileSync(join(recipes, recipe), "utf8");
+  const places = [["listen 80;", `listen 127.0.0.1:${port};`], ...nodes.map((node, i) => [`10.0.0.${i + 1}:3000`, node.public.host])];
+  for (const [place, address] of places) {
+    if (!text.includes(place)) throw new Error(`${recipe} has no ${place}`);
+    text = text.replaceAll(place, address);
+  }
+  writeFileSync(join(directory, "recipe.conf"), text);
+  // One process, which leaves no others behind; as root it would give up its rights, and with them this directory.
+  writeFileSync(
+    join(directory, "nginx.conf"),
+    `${process.getuid() === 0 ? "user root;" : ""}
+daemon off;
+master_process off;
+pid ${directory}/pid;
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${directory}/${kind};`).join("\n  ")}
+  include ${directory}/recipe.conf;
+}
+`,
+  );
+  const command = ["nginx", "-p", directory, "-e", "stderr", "-c", join(directory, "nginx.conf")];
+  const balancer = new Backend({ name: "nginx", port, command, greets: accepts });
   await balancer.start();
   return balancer;
 }

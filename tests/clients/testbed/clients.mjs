@@ -1,11 +1,19 @@
 // Clients: the stock `socket.io-client`, and what the stories ask of it.
 
 import { io, NodeWebSocket, NodeXHR } from "socket.io-client";
-import { until } from "./wait.mjs";
+import { soon, until } from "./wait.mjs";
 
 /** A client of its own connection that is not brought back when it is lost: in these tests a lost connection is a failure. */
 export function connectClient(url, options) {
   return io(url, { forceNew: true, multiplex: false, reconnection: false, ...options });
+}
+
+/** The same when it has connected; it is one of `sockets` from the beginning, so that it can be hung up whatever becomes of it. */
+export async function connected(url, options, sockets) {
+  const socket = connectClient(url, options);
+  sockets.add(socket);
+  await soon(`a client connects to ${url}`, new Promise((resolve, reject) => socket.once("connect", resolve).once("connect_error", reject)));
+  return socket;
 }
 
 /** The tag of the node that a client is connected to: an Engine.IO session id begins with it. */

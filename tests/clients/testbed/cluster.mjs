@@ -3,10 +3,10 @@
 import { accessSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { haproxy } from "./backends.mjs";
+import { haproxy, roundRobin } from "./backends.mjs";
 import { Child } from "./child.mjs";
-import { connectClient, tagOf } from "./clients.mjs";
-import { soon, until } from "./wait.mjs";
+import { connected, tagOf } from "./clients.mjs";
+import { until } from "./wait.mjs";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const rules = fileURLToPath(new URL("../fanfare.toml", import.meta.url));
@@ -85,20 +85,22 @@ export class Cluster {
   #sockets = new Set();
 
   /**
-   * With `balanced`, clients come through HAProxy, which keeps each at its node (`"cookie"`), or sends every request to the next one
-   * (`"round robin"`), and they stay with polling unless `transports` says otherwise; else each goes to a node by its own address.
+   * With `balanced`, clients come through HAProxy, which keeps each at its node by the recipe for it (`"cookie"`), or sends every request
+   * to the next one (`"round robin"`), and they stay with polling unless `transports` says otherwise; else each goes to a node by its own address.
    */
   static async start({ backend, nodes = 3, balanced, transports, environment = {} }) {
     const cluster = new Cluster();
     cluster.transports = transports ?? (balanced ? ["polling"] : ["polling", "websocket"]);
     try {
-      const starts = Array.from({ length: nodes }, () => Node.start({ ...backend?.environment, ...environment }));
+      const sticky = balanced === "cookie";
+      const settings = { ...backend?.environment, ...(sticky && { FANFARE_COOKIE__ENABLED: "true" }), ...environment };
+      const starts = Array.from({ length: nodes }, () => Node.start(settings));
       for (const start of await Promise.allSettled(starts)) {
         if (start.status === "fulfilled") cluster.nodes.push(start.value);
       }
       await Promise.all(starts);
       for (const node of cluster.nodes) await until("a started node is ready", async () => (await node.readiness()).status === 200);
-      if (balanced) cluster.#balancer = await haproxy(cluster.nodes, { sticky: balanced === "cookie" });
+      if (balanced) cluster.#balancer = await (sticky ? haproxy(cluster.nodes, "haproxy-cookie.cfg") : roundRobin(cluster.nodes));
       await cluster.#acquainted();
     } catch (error) {
       await cluster.stop();
@@ -122,10 +124,8 @@ export class Cluster {
   /** A connected client of the node with that index (through a balancer: of the node that the balancer chose). */
   async connect(index, { namespace = "/", ...options } = {}) {
     const url = this.#balancer ? `http://127.0.0.1:${this.#balancer.port}` : this.nodes[index].url;
-    const socket = connectClient(url + namespace, { transports: this.transports, withCredentials: Boolean(this.#balancer), ...options });
-    this.#sockets.add(socket);
-    await soon(`a client connects to ${url}`, new Promise((resolve, reject) => socket.once("connect", resolve).once("connect_error", reject)));
-    return socket;
+    const credentials = { withCredentials: Boolean(this.#balancer) };
+    return connected(url + namespace, { transports: this.transports, ...credentials, ...options }, this.#sockets);
   }
 
   /** `count` clients at each node: an array of them per node. Where the balancer decides, more are connected until it is so. */
