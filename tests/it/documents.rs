@@ -60,6 +60,10 @@ fn every_variable_that_is_named_is_a_key() {
         "k8s/overlays/memory/kustomization.yaml",
         "k8s/overlays/redis/kustomization.yaml",
         "k8s/overlays/nats/kustomization.yaml",
+        "k8s/balancers/traefik/kustomization.yaml",
+        "k8s/balancers/ingress-nginx/kustomization.yaml",
+        "k8s/balancers/alb/kustomization.yaml",
+        "k8s/balancers/gke/kustomization.yaml",
     ] {
         let text = read(path);
         let named = variables(&text);
