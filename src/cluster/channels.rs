@@ -10,6 +10,8 @@ use std::{
 
 use fanfare_adapters::Topic;
 
+use crate::engine::id::NodeTag;
+
 use super::{link::lock, sequences::TopicId, topics::Part};
 
 /// One topic, and the numbers of what this node has published there.
@@ -35,8 +37,8 @@ pub(super) struct Channel {
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     used: Used,
-    /// The epoch in which a goodbye was said, and nothing may follow it: other nodes would hold this one for a newcomer.
-    pub(super) ended: Option<u64>,
+    /// The tag under which a goodbye was said, and nothing may follow it, in no epoch: other nodes would hold this one for a newcomer.
+    pub(super) ended: Option<NodeTag>,
     /// The channels of the namespace were forgotten: it has others, if any.
     pub(super) forgotten: bool,
 }

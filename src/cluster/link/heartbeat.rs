@@ -40,7 +40,7 @@ impl Link {
         }
     }
 
-    /// Says goodbye, with the last numbers used. Nothing is published to members' own topic afterwards, but in a new epoch.
+    /// Says goodbye, with the last numbers used. Nothing is published to members' own topic afterwards, but under another tag.
     pub(in crate::cluster) fn goodbye(&self) {
         let used = self.used(0);
         let body = used

@@ -224,7 +224,7 @@ impl Link {
         let Some(first) = channels.first() else { return Ok(()) };
         let mut numbers = lock(&first.numbers);
         let origin = self.origin();
-        if numbers.ended == Some(origin.epoch) || numbers.forgotten {
+        if numbers.ended == Some(origin.tag) || numbers.forgotten {
             return Err(PublishError::Closed);
         }
         let since = origin.counting_since();
@@ -235,7 +235,7 @@ impl Link {
             let topic_sequence = channel.next(since);
             let Ok(body) = &body else { continue };
             if body.kind == Kind::Goodbye {
-                numbers.ended = Some(origin.epoch);
+                numbers.ended = Some(origin.tag);
             }
             let address = Address {
                 cluster: self.topics.name(),

@@ -83,6 +83,18 @@ async fn no_heartbeat_follows_a_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_was_held_for_gone_does_not_come_back_after_its_goodbye() {
+    let bus = MemoryBus::new();
+    let (one, two) = (Node::start(&bus, named("one")).await, Node::start(&bus, named("two")).await);
+    two.adapter.inner.set_connected(false);
+    heartbeats(13).await;
+    two.cluster.link.goodbye();
+    two.adapter.inner.set_connected(true);
+    heartbeats(3).await;
+    assert_eq!((one.cluster.members().len(), one.count("removed"), one.count("joined")), (0, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_cluster_ends_its_task() {
     let bus = MemoryBus::new();
     let one = Node::start(&bus, named("one")).await;
