@@ -42,7 +42,8 @@ pub(crate) struct Connecting {
     #[arg(long, value_enum, default_value = "websocket")]
     pub(crate) transport: Transport,
     /// Sends each request of a client (each poll, each POST, the WebSocket of an upgrade) to the next of the targets, as a balancer does
-    /// that knows nothing of sessions. A target that accepts no connection is passed over, and cookies are not sent back.
+    /// that knows nothing of sessions. A target that accepts no connection is passed over, a poll whose connection ends before the answer
+    /// begins is sent again to the next one, and cookies are not sent back.
     ///
     /// Needs two targets or more, and a transport other than `websocket`, which is one request. With a balancer as the one target it is
     /// for the balancer to decide.
@@ -219,5 +220,6 @@ mod tests {
         let error = |flags: &str| fanout(flags).unwrap_err();
         assert!(error("--targets http://a:1 --transport polling --no-affinity").contains("two --targets"));
         assert!(error("--targets http://a:1,http://b:1 --no-affinity").contains("--transport polling or upgrade"));
+        assert!(fanout("--targets http://a:1,http://b:1 --no-affinity --publisher-transport upgrade").is_ok());
     }
 }

@@ -33,6 +33,8 @@ const FAILED: u8 = 69;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // A client may have two connections to each target. If the limit stays, the connections that are too many are refused with the reason.
+    drop(rlimit::increase_nofile_limit(u64::MAX));
     match Args::read().scenario {
         Scenario::Fanout(args) => {
             let report = fanout::run(&args).await;

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Method, Request, Uri,
+    Method, Request, Response, Uri,
+    body::Incoming,
     client::conn::http1,
     header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, InvalidHeaderValue},
 };
@@ -76,16 +77,26 @@ impl Lane {
     }
 
     /// Begins a request, which must be the only one.
-    pub(super) fn start(&mut self, way: Way, ask: Ask) {
-        let kept = self.idle.get_mut(way.first).and_then(Option::take).and_then(Connection::usable);
+    pub(super) fn start(&mut self, mut way: Way, ask: Ask) {
+        let mut kept = self.idle.get_mut(way.first).and_then(Option::take).and_then(Connection::usable);
+        let mut tries = if ask.method == Method::GET { way.tries() } else { 1 };
         self.under_way = Some(
             async move {
-                let mut connection = match kept {
-                    Some(connection) => connection,
-                    None => Connection::open(&way).await?,
-                };
-                let answer = connection.exchange(ask).await?;
-                Ok((connection, answer))
+                loop {
+                    let mut connection = match kept.take() {
+                        Some(connection) => connection,
+                        None => Connection::open(&way).await?,
+                    };
+                    tries -= 1;
+                    match connection.send(&ask).await {
+                        Ok(head) => {
+                            let answer = connection.receive(head).await?;
+                            return Ok((connection, answer));
+                        }
+                        Err(_) if tries > 0 => way.after(connection.target),
+                        Err(error) => return Err(error),
+                    }
+                }
             }
             .boxed(),
         );
@@ -131,20 +142,25 @@ impl Connection {
         (end.is_pending() && !self.requests.is_closed()).then_some(self)
     }
 
-    async fn exchange(&mut self, ask: Ask) -> Result<Answer, ClientError> {
-        let mut request = Request::builder().method(&ask.method).uri(ask.uri).header(HOST, &self.host);
+    /// Sends a request, and awaits the beginning of its answer.
+    async fn send(&mut self, ask: &Ask) -> Result<Response<Incoming>, ClientError> {
+        let mut request = Request::builder().method(&ask.method).uri(ask.uri.clone()).header(HOST, &self.host);
         if ask.method == Method::POST {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
         }
-        if let Some(cookie) = ask.cookie {
+        if let Some(cookie) = &ask.cookie {
             request = request.header(COOKIE, cookie);
         }
-        let request = request.body(Full::new(ask.body)).map_err(|_| ClientError::Request)?;
+        let request = request.body(Full::new(ask.body.clone())).map_err(|_| ClientError::Request)?;
         // The last answer may leave the connection's state one step behind.
         let ready = self.requests.ready();
         drive(&mut self.driver, &mut self.ended, ready).await?;
         let sent = self.requests.send_request(request);
-        let answer = drive(&mut self.driver, &mut self.ended, sent).await?;
+        drive(&mut self.driver, &mut self.ended, sent).await
+    }
+
+    /// Awaits the rest of an answer.
+    async fn receive(&mut self, answer: Response<Incoming>) -> Result<Answer, ClientError> {
         let (head, body) = answer.into_parts();
         let body = drive(&mut self.driver, &mut self.ended, body.collect()).await?.to_bytes();
         self.used = Instant::now();
@@ -186,5 +202,138 @@ async fn drive<T>(driver: &mut Driver, ended: &mut bool, awaited: impl Future<Ou
 impl From<InvalidHeaderValue> for ClientError {
     fn from(_: InvalidHeaderValue) -> Self {
         Self::Request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::client::Route;
+
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+    /// A lane, and the server at its other end, which the test plays.
+    struct Bench {
+        listener: TcpListener,
+        route: Route,
+        lane: Lane,
+    }
+
+    impl Bench {
+        async fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let targets = vec![listener.local_addr().unwrap().to_string()].into();
+            Self {
+                listener,
+                route: Route::new(&targets, 0, true),
+                lane: Lane::new(1),
+            }
+        }
+
+        /// A POST that must come over the `kept` connection, or over a new one if there is none, and is answered there.
+        async fn post(&mut self, kept: Option<TcpStream>, answer: &str) -> (Result<Bytes, ClientError>, TcpStream) {
+            let ask = Ask {
+                method: Method::POST,
+                uri: Uri::from_static("/socket.io/?EIO=4"),
+                cookie: Some(HeaderValue::from_static("a=b")),
+                body: Bytes::from_static(b"4hello"),
+            };
+            self.lane.start(self.route.next(), ask);
+            let Self { listener, lane, .. } = self;
+            let serve = async {
+                let mut connection = match kept {
+                    Some(connection) => connection,
+                    None => listener.accept().await.unwrap().0,
+                };
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n4hello") {
+                    request.push(connection.read_u8().await.unwrap());
+                }
+                let request = String::from_utf8(request).unwrap();
+                assert!(request.starts_with("POST /socket.io/?EIO=4 HTTP/1.1\r\n"), "{request}");
+                for header in ["host: 127.0.0.1:", "content-length: 6\r\n", "cookie: a=b\r\n"] {
+                    assert!(request.contains(header), "{request}");
+                }
+                connection.write_all(answer.as_bytes()).await.unwrap();
+                connection
+            };
+            let both = async { tokio::join!(poll_fn(|cx| lane.poll_answer(cx)), serve) };
+            let (answer, connection) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("a request there");
+            (answer.map(|answer| answer.body), connection)
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_follow_each_other_on_one_connection() {
+        let mut bench = Bench::new().await;
+        let mut kept = None;
+        for _ in 0..3 {
+            let (answer, connection) = bench.post(kept, OK).await;
+            assert_eq!(answer.unwrap(), "ok");
+            kept = Some(connection);
+        }
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n42\r\n3\r\n[1]\r\n0\r\n\r\n";
+        assert_eq!(bench.post(kept, chunked).await.0.unwrap(), "42[1]");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_has_closed_is_replaced() {
+        let mut bench = Bench::new().await;
+        let (_, connection) = bench.post(None, OK).await;
+        drop(connection);
+        // It was closed before the next request, and the client could know.
+        let idle = bench.lane.idle[0].as_mut().expect("a kept connection");
+        let closed = tokio::time::timeout(Duration::from_secs(20), poll_fn(|cx| idle.driver.poll_unpin(cx)));
+        closed.await.expect("an end").unwrap();
+        let last = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+        let (answer, _open) = bench.post(None, last).await;
+        assert_eq!(answer.unwrap(), "ok");
+        assert_eq!(bench.post(None, OK).await.0.unwrap(), "ok");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_idle_for_long_is_replaced() {
+        let mut bench = Bench::new().await;
+        let (_, _open) = bench.post(None, OK).await;
+        tokio::time::pause();
+        tokio::time::advance(KEPT).await;
+        tokio::time::resume();
+        assert_eq!(bench.post(None, OK).await.0.unwrap(), "ok");
+    }
+
+    #[tokio::test]
+    async fn an_answer_with_an_error_is_one_and_so_is_a_connection_that_ends() {
+        let mut bench = Bench::new().await;
+        let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 18\r\n\r\nSession ID unknown";
+        let error = bench.post(None, refusal).await.0.unwrap_err();
+        assert_eq!(error.to_string(), "HTTP status 400: Session ID unknown");
+        for part in ["", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"] {
+            let mut bench = Bench::new().await;
+            let lane = &mut bench.lane;
+            let ask = Ask {
+                method: Method::GET,
+                uri: Uri::from_static("/"),
+                cookie: None,
+                body: Bytes::new(),
+            };
+            lane.start(bench.route.next(), ask);
+            let answered = poll_fn(|cx| lane.poll_answer(cx));
+            let cut = async {
+                let mut connection = bench.listener.accept().await.unwrap().0;
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(connection.read_u8().await.unwrap());
+                }
+                connection.write_all(part.as_bytes()).await.unwrap();
+            };
+            let both = async { tokio::join!(answered, cut) };
+            let (answer, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("an end");
+            assert!(matches!(answer, Err(ClientError::Http(_) | ClientError::Closed)), "{answer:?}");
+        }
     }
 }

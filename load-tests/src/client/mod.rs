@@ -10,6 +10,7 @@
 
 use std::{
     collections::VecDeque,
+    error::Error,
     fmt,
     future::{Future, poll_fn},
     io,
@@ -100,7 +101,7 @@ pub(crate) enum ClientError {
     #[error(transparent)]
     WebSocket(Box<tungstenite::Error>),
     /// A request failed.
-    #[error("HTTP request: {0}")]
+    #[error("HTTP request: {}", chain(.0))]
     Http(#[from] hyper::Error),
     /// A request was answered with an error.
     #[error("HTTP status {status}: {body}")]
@@ -316,7 +317,33 @@ fn max_payload() -> usize {
     1_000_000
 }
 
+/// An error and what is behind it.
+fn chain(error: &hyper::Error) -> String {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
 /// The first 200 characters.
 fn cut(text: &str) -> String {
     text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Time passes as soon as nothing else is to be done.
+    #[tokio::test(start_paused = true)]
+    async fn connecting_to_a_server_that_says_nothing_ends() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let targets = vec![silent.local_addr().unwrap().to_string()].into();
+        for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrade] {
+            let begun = Instant::now();
+            let error = Client::connect(Route::new(&targets, 0, true), transport).await.unwrap_err();
+            assert!(matches!(error, ClientError::Timeout(..)), "{error}");
+            assert!(begun.elapsed() <= CONNECT_TIMEOUT, "after {:?}", begun.elapsed());
+        }
+    }
 }

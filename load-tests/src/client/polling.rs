@@ -25,8 +25,9 @@ const SEPARATOR: char = '\u{1e}';
 pub(super) struct Polling {
     pub(super) route: Route,
     sid: String,
-    /// Path and query of its requests.
-    uri: Uri,
+    /// How many requests it has begun. Each is marked with its number, as stock clients mark theirs: so a server knows a poll again that a
+    /// balancer sends once more.
+    requests: u64,
     /// What the handshake's answer set: a balancer may know the session's server by it.
     cookie: Option<HeaderValue>,
     polls: Lane,
@@ -49,7 +50,7 @@ impl Polling {
         let mut polls = Lane::new(route.targets());
         let ask = Ask {
             method: Method::GET,
-            uri: uri("")?,
+            uri: uri("", 0)?,
             cookie: None,
             body: Bytes::new(),
         };
@@ -59,8 +60,8 @@ impl Polling {
         let mut received = Payload(answer.body);
         let open = Open::read(&received.next().unwrap_or(Ok(Utf8Bytes::default()))?)?;
         let session = Self {
-            uri: uri(&format!("&sid={}", open.sid))?,
             sid: open.sid.clone(),
+            requests: 0,
             cookie,
             polls,
             posts: Lane::new(route.targets()),
@@ -111,7 +112,7 @@ impl Polling {
                 if self.paused {
                     return Poll::Pending;
                 }
-                let ask = self.ask(Method::GET, Bytes::new());
+                let ask = self.ask(Method::GET, Bytes::new())?;
                 self.polls.start(self.route.next(), ask);
             }
             self.received = Payload(ready!(self.polls.poll_answer(cx))?.body);
@@ -125,20 +126,21 @@ impl Polling {
                 let Some(payload) = self.payload() else {
                     return Poll::Ready(Ok(()));
                 };
-                let ask = self.ask(Method::POST, payload.into());
+                let ask = self.ask(Method::POST, payload.into())?;
                 self.posts.start(self.route.next(), ask);
             }
             let Answer { .. } = ready!(self.posts.poll_answer(cx))?;
         }
     }
 
-    fn ask(&self, method: Method, body: Bytes) -> Ask {
-        Ask {
+    fn ask(&mut self, method: Method, body: Bytes) -> Result<Ask, ClientError> {
+        self.requests += 1;
+        Ok(Ask {
             method,
-            uri: self.uri.clone(),
+            uri: uri(&self.sid, self.requests)?,
             cookie: self.cookie.clone(),
             body,
-        }
+        })
     }
 
     /// As many of the queued packets as one POST may have, but one at least.
@@ -173,10 +175,11 @@ impl Payload {
     }
 }
 
-fn uri(query: &str) -> Result<Uri, ClientError> {
-    format!("{ENGINE}&transport=polling{query}")
-        .parse()
-        .map_err(|_| ClientError::Request)
+/// Path and query of a session's request; the session is unnamed in the first.
+fn uri(sid: &str, mark: u64) -> Result<Uri, ClientError> {
+    let session = if sid.is_empty() { "" } else { "&sid=" };
+    let uri = format!("{ENGINE}&transport=polling{session}{sid}&t={mark}");
+    uri.parse().map_err(|_| ClientError::Request)
 }
 
 /// What the client sends back of the cookies that an answer sets.
@@ -215,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn a_post_has_as_many_packets_as_the_server_takes() {
+    fn a_post_has_as_many_packets_as_the_server_takes_and_every_request_its_mark() {
         let targets = vec!["a".to_owned()].into();
         let mut session = Polling {
             route: Route::new(&targets, 0, true),
-            sid: String::new(),
-            uri: Uri::default(),
+            sid: "abc".to_owned(),
+            requests: 0,
             cookie: None,
             polls: Lane::new(1),
             posts: Lane::new(1),
@@ -230,6 +233,11 @@ mod tests {
             paused: false,
         };
         let payloads: Vec<_> = std::iter::from_fn(|| session.payload()).collect();
+        let marks = [(); 2].map(|()| session.ask(Method::GET, Bytes::new()).unwrap().uri.to_string());
+        assert_eq!(
+            marks,
+            [1, 2].map(|mark| format!("/socket.io/?EIO=4&transport=polling&sid=abc&t={mark}"))
+        );
         assert_eq!(payloads, ["40\u{1e}4abc", "4a longer one", "3"]);
     }
 

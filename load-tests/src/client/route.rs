@@ -66,12 +66,22 @@ impl Route {
 }
 
 impl Way {
+    /// How often a request may be sent that changes nothing: without affinity as to every target once. A balancer sends it again when the
+    /// connection has ended before the answer began.
+    pub(super) fn tries(&self) -> usize {
+        if self.affinity { 1 } else { self.targets.len() }
+    }
+
+    /// The way of the same request after a target has failed.
+    pub(super) fn after(&mut self, failed: usize) {
+        self.first = (failed + 1) % self.targets.len();
+    }
+
     /// A new connection, and the number of the target that it leads to. Without affinity a target that does not accept connections is
     /// passed over, as a balancer does.
     pub(super) async fn dial(&self) -> Result<(usize, TcpStream), ClientError> {
         let mut refused = ClientError::Timeout("dialled", DIAL_TIMEOUT);
-        let tries = if self.affinity { 1 } else { self.targets.len() };
-        for number in (0..self.targets.len()).cycle().skip(self.first).take(tries) {
+        for number in (0..self.targets.len()).cycle().skip(self.first).take(self.tries()) {
             match tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(self.address(number))).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;

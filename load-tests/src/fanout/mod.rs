@@ -116,6 +116,7 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
         expected,
         delivered: counts.received,
         lost: counts.lost,
+        lost_at_end: counts.lost_at_end,
         missed: counts.missed,
         duplicate: counts.duplicate,
         out_of_order: counts.out_of_order,

@@ -33,6 +33,8 @@ pub(crate) struct Report {
     pub(crate) delivered: u64,
     /// Expected deliveries that a living session should have had, and had not.
     pub(crate) lost: u64,
+    /// Those of the lost behind which nothing came from the same publisher: with more patience they might have been late.
+    pub(crate) lost_at_end: u64,
     /// Expected deliveries to receivers that had no session, or whose session was ending.
     pub(crate) missed: u64,
     /// Deliveries of what had been delivered before.
@@ -71,7 +73,10 @@ impl fmt::Display for Report {
             "delivered      {} of {}, {:.0} a second",
             self.delivered, self.expected, self.delivered_per_second
         )?;
-        writeln!(f, "lost           {}", self.lost)?;
+        match self.lost_at_end {
+            0 => writeln!(f, "lost           {}", self.lost)?,
+            end => writeln!(f, "lost           {} ({end} at the end: late, perhaps, see --patience)", self.lost)?,
+        }
         if self.missed > 0 {
             writeln!(f, "missed         {}", self.missed)?;
         }

@@ -27,6 +27,8 @@ pub(super) struct Counts {
     pub(super) out_of_order: u64,
     /// Messages that a living session should have had, and had not.
     pub(super) lost: u64,
+    /// Those of them behind which nothing came: they may have been late.
+    pub(super) lost_at_end: u64,
     /// Messages that did not come because there was no session.
     pub(super) missed: u64,
 }
@@ -58,12 +60,14 @@ impl AddAssign for Counts {
             duplicate,
             out_of_order,
             lost,
+            lost_at_end,
             missed,
         } = other;
         self.received += received;
         self.duplicate += duplicate;
         self.out_of_order += out_of_order;
         self.lost += lost;
+        self.lost_at_end += lost_at_end;
         self.missed += missed;
     }
 }
@@ -114,12 +118,15 @@ impl Tally {
             }
             stream.pass(end);
             for (first, gap) in &stream.gaps {
-                let count = if gap.missed {
-                    &mut self.counts.missed
-                } else {
-                    &mut self.counts.lost
-                };
-                *count += gap.end - first;
+                let length = gap.end - first;
+                if gap.missed {
+                    self.counts.missed += length;
+                    continue;
+                }
+                self.counts.lost += length;
+                if *first > stream.highest {
+                    self.counts.lost_at_end += length;
+                }
             }
         }
         self.counts
@@ -183,30 +190,31 @@ mod tests {
         tally.finish(alive)
     }
 
-    fn counts(received: u64, duplicate: u64, out_of_order: u64, lost: u64, missed: u64) -> Counts {
+    fn counts(received: u64, duplicate: u64, out_of_order: u64, [lost, lost_at_end]: [u64; 2], missed: u64) -> Counts {
         Counts {
             received,
             duplicate,
             out_of_order,
             lost,
+            lost_at_end,
             missed,
         }
     }
 
     #[test]
     fn a_stream_in_order_is_clean() {
-        assert_eq!(tally(3, &[1, 2, 3].map(Deliver), true), counts(3, 0, 0, 0, 0));
+        assert_eq!(tally(3, &[1, 2, 3].map(Deliver), true), counts(3, 0, 0, [0, 0], 0));
     }
 
     #[test]
     fn a_hole_is_lost_and_a_late_one_is_out_of_order() {
-        assert_eq!(tally(4, &[1, 4].map(Deliver), true), counts(2, 0, 0, 2, 0));
-        assert_eq!(tally(4, &[1, 4, 2, 3].map(Deliver), true), counts(4, 0, 2, 0, 0));
+        assert_eq!(tally(4, &[1, 4].map(Deliver), true), counts(2, 0, 0, [2, 0], 0));
+        assert_eq!(tally(4, &[1, 4, 2, 3].map(Deliver), true), counts(4, 0, 2, [0, 0], 0));
     }
 
     #[test]
     fn a_repetition_is_a_duplicate_however_late() {
-        assert_eq!(tally(3, &[1, 1, 3, 2, 2].map(Deliver), true), counts(3, 2, 1, 0, 0));
+        assert_eq!(tally(3, &[1, 1, 3, 2, 2].map(Deliver), true), counts(3, 2, 1, [0, 0], 0));
     }
 
     #[test]
@@ -214,7 +222,7 @@ mod tests {
         let mut tally = Tally::new(2, 1);
         assert!(tally.deliver(1, 1) && tally.deliver(0, 1));
         assert!(!tally.deliver(2, 1) && !tally.deliver(0, 2) && !tally.deliver(0, 0));
-        assert_eq!(tally.finish(true), counts(2, 0, 0, 0, 0));
+        assert_eq!(tally.finish(true), counts(2, 0, 0, [0, 0], 0));
     }
 
     #[test]
@@ -222,7 +230,7 @@ mod tests {
         // The first session ends behind 2. Whatever was published after the CONNECT answer is from 6 on.
         assert_eq!(
             tally(8, &[Deliver(1), Deliver(2), Session(6), Deliver(6), Deliver(7), Deliver(8)], true),
-            counts(5, 0, 0, 0, 3)
+            counts(5, 0, 0, [0, 0], 3)
         );
         assert_eq!(
             tally(
@@ -230,26 +238,26 @@ mod tests {
                 &[Deliver(1), Deliver(2), Session(6), Deliver(5), Deliver(6), Deliver(7), Deliver(8)],
                 true
             ),
-            counts(6, 0, 0, 0, 2)
+            counts(6, 0, 0, [0, 0], 2)
         );
     }
 
     #[test]
     fn a_hole_within_a_session_is_lost_whether_it_is_the_first_or_a_later_one() {
         let holes = [Deliver(1), Deliver(3), Session(7), Deliver(7), Deliver(9)];
-        assert_eq!(tally(9, &holes, true), counts(4, 0, 0, 2, 3));
+        assert_eq!(tally(9, &holes, true), counts(4, 0, 0, [2, 0], 3));
     }
 
     #[test]
     fn a_new_session_that_is_told_nothing_has_lost_what_was_published_since() {
-        assert_eq!(tally(9, &[Deliver(1), Session(4)], true), counts(1, 0, 0, 6, 2));
-        assert_eq!(tally(9, &[Deliver(1), Session(4), Deliver(6)], true), counts(2, 0, 0, 5, 2));
+        assert_eq!(tally(9, &[Deliver(1), Session(4)], true), counts(1, 0, 0, [6, 6], 2));
+        assert_eq!(tally(9, &[Deliver(1), Session(4), Deliver(6)], true), counts(2, 0, 0, [5, 3], 2));
     }
 
     #[test]
     fn the_end_is_lost_to_a_living_session_and_missed_by_a_dead_one() {
-        assert_eq!(tally(9, &[Deliver(1), Deliver(2)], true), counts(2, 0, 0, 7, 0));
-        assert_eq!(tally(9, &[Deliver(1), Deliver(2)], false), counts(2, 0, 0, 0, 7));
+        assert_eq!(tally(9, &[Deliver(1), Deliver(2)], true), counts(2, 0, 0, [7, 7], 0));
+        assert_eq!(tally(9, &[Deliver(1), Deliver(2)], false), counts(2, 0, 0, [0, 0], 7));
     }
 
     /// The rules of the head of this file, word by word.
@@ -279,6 +287,7 @@ mod tests {
                 .find(|(number, (_, delivered))| delivered.iter().any(|other| *other > sequence) || (*number == last && alive));
             let lost = judge.is_some_and(|(_, (owed, delivered))| sequence >= delivered.first().map_or(*owed, |first| *first.min(owed)));
             *(if lost { &mut result.lost } else { &mut result.missed }) += 1;
+            result.lost_at_end += u64::from(lost && all.iter().all(|other| *other < sequence));
         }
         result
     }
