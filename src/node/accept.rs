@@ -41,10 +41,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SPARE: u64 = 64;
 /// hyper's buffer per connection while HTTP is spoken; also bounds a request's head.
 const BUFFER: usize = 16 * 1024;
-/// HTTP/2: streams at one time, of a client and of another node, whose clients' polls share a connection; and streams reset before they were
-/// served.
+/// HTTP/2, of a client: streams at one time, and streams reset before they were served.
 const STREAMS: u32 = 100;
-const PEER_STREAMS: u32 = 100_000;
 const RESETS: usize = 20;
 
 /// Connections that are told why they are refused, at one time; others are closed without a word.
@@ -75,11 +73,25 @@ impl Whose {
         }
     }
 
-    const fn streams(&self) -> u32 {
+    /// How HTTP is spoken with them.
+    fn http(&self, header_timeout: Duration) -> auto::Builder<TokioExecutor> {
+        let mut http = http(header_timeout);
         match self {
-            Self::Clients { .. } => STREAMS,
-            Self::Operators => PEER_STREAMS,
-        }
+            Self::Clients { .. } => http
+                .http2()
+                .max_concurrent_streams(STREAMS)
+                .max_pending_accept_reset_streams(RESETS)
+                .max_local_error_reset_streams(RESETS),
+            // The requests of many clients share a connection: it does not end for what some of them do, and none waits for another.
+            Self::Operators => http
+                .http2()
+                .max_concurrent_streams(sticky::STREAMS)
+                .max_pending_accept_reset_streams(sticky::STREAMS as usize)
+                .max_local_error_reset_streams(None)
+                .initial_stream_window_size(sticky::STREAM_WINDOW)
+                .initial_connection_window_size(sticky::CONNECTION_WINDOW),
+        };
+        http
     }
 }
 
@@ -121,7 +133,7 @@ impl Accepting {
             tasks: TaskTracker::new(),
         };
         let connections = Connections {
-            http: Arc::new(http(header_timeout, whose.streams())),
+            http: Arc::new(whose.http(header_timeout)),
             router,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             descriptors: match whose {
@@ -168,7 +180,7 @@ impl Drop for Accepting {
     }
 }
 
-fn http(header_timeout: Duration, streams: u32) -> auto::Builder<TokioExecutor> {
+fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
@@ -176,9 +188,6 @@ fn http(header_timeout: Duration, streams: u32) -> auto::Builder<TokioExecutor> 
         .max_buf_size(BUFFER);
     http.http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(streams)
-        .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(RESETS)
         .max_header_list_size(16 * 1024)
         .max_send_buf_size(64 * 1024)
         .keep_alive_interval(header_timeout)

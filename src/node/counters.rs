@@ -25,6 +25,8 @@ pub(super) struct Counters {
     pub(super) session_requests: Counter,
     /// Requests for sessions of other nodes, by what became of them.
     forwarded: [Counter; Forwarded::ALL.len()],
+    /// Gauge: WebSockets that are carried to the sessions of other nodes.
+    pub(super) carried: Counter,
     /// Requests for this node's sessions that other nodes have handed on.
     pub(super) forwarded_here: Counter,
     /// Whether it was said that another node refuses what is handed to it.

@@ -63,6 +63,11 @@ const GAUGES: &[Metric] = &[
     metric("fanfare_tasks", "Tasks of sessions and of their handlers that run now", |l| {
         (l.engine.tasks() + l.hub.tasks()) as u64
     }),
+    metric(
+        "fanfare_forwarded_upgrades",
+        "WebSockets that are carried to sessions of other nodes now",
+        |l| l.node.carried.get(),
+    ),
     metric("fanfare_namespaces", "Namespaces that exist", |l| l.hub.counters().namespaces.get()),
     metric("fanfare_sockets", "Sockets connected to a namespace", |l| {
         l.hub.counters().sockets.get()

@@ -175,7 +175,7 @@ impl Transports {
         match routed {
             Routed::Refused(Refusal::UnknownSession) if let Some((sticky, owner)) = owner(sticky, &head) => {
                 self.counters.session_requests.increment();
-                self.forward(sticky, &owner, &head, body).await
+                sticky.forward(&owner, &head, body, self.client(&head)).await
             }
             Routed::Refused(refusal) => self.refused(&refusal, &head),
             Routed::Reply(reply) => manner.answer(reply).await,
@@ -207,19 +207,6 @@ impl Transports {
             }
             routed => routed,
         }
-    }
-
-    async fn forward(&self, sticky: &Sticky, owner: &Owner, head: &Parts, body: Body) -> Response {
-        let body = if http_body::Body::size_hint(&body).exact().is_some() {
-            body
-        } else {
-            // Its length is to be signed.
-            match read(body, self.engine.config().max_http_buffer_size, self.body_timeout).await {
-                Ok(body) => Body::from(body),
-                Err(unread) => return response(Reply::empty(unread.status().as_u16())),
-            }
-        };
-        sticky.forward(owner, head, body, self.client(head)).await
     }
 
     /// Whether the session that a request names is here.

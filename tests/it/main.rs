@@ -47,6 +47,8 @@ mod probes;
 mod internal;
 // Polling behind a balancer that does not keep clients on their nodes.
 mod sticky;
+// What clients of other nodes' sessions can hold of the node that they have reached, and of each other.
+mod forwarding;
 // Starting, draining, stopping; a hundred times.
 mod lifecycle;
 // The library inside an axum application.

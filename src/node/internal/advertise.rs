@@ -65,7 +65,7 @@ async fn attempt(server: &Shared, address: &str) -> Result<(), String> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = http::Uri::from_static(IDENTITY);
     let own = server.origin();
-    server.internal.signer.sign(&mut request, 0, own.tag);
+    server.internal.signer.sign(&mut request, Some(0), own.tag);
     let answer = ask(address, &server.internal.networks, request)
         .await
         .map_err(|error| error.to_string())?;

@@ -73,7 +73,7 @@ mod tests {
     fn request(from: &str, signer: Option<&Signer>) -> Parts {
         let mut request = Request::get("/identity").body(()).unwrap();
         if let Some(signer) = signer {
-            signer.sign(&mut request, 0, OWN);
+            signer.sign(&mut request, Some(0), OWN);
         }
         let from: IpAddr = from.parse().unwrap();
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from((from, 4711))));

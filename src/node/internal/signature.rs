@@ -3,8 +3,8 @@
 //!
 //! It stands in one header: `fanfare-signature: v1 <time> <sender> <number> <target> <mac>`: milliseconds since 1970; who has signed, 12
 //! random bytes of its process; a number that it has not used before; the tag of the node that is asked; the MAC over method, path with
-//! query, the body's length, and these. Whatever else a header whose name begins with `fanfare-` says is signed, too. A body's bytes are
-//! not, but for their number.
+//! query, the body's length (`-` where only its end tells it), and these. Whatever else a header whose name begins with `fanfare-` says is
+//! signed, too. A body's bytes are not, but for their number.
 
 use std::{
     fmt,
@@ -34,7 +34,7 @@ const VERSION: &str = "v1";
 pub(in crate::node) enum Refusal {
     #[error("the request is not signed; expected a signature by cluster.secret, or the loopback address")]
     Unsigned,
-    #[error("the header fanfare-signature cannot be read, or the body's length is not known")]
+    #[error("the header fanfare-signature cannot be read")]
     Malformed,
     #[error("the request is signed for another node")]
     Target,
@@ -103,8 +103,8 @@ impl Signer {
         }
     }
 
-    /// Signs a request with a body of so many bytes for the node of this tag. Where there is no secret nothing is signed.
-    pub(in crate::node) fn sign<B>(&self, request: &mut http::Request<B>, length: u64, target: NodeTag) {
+    /// Signs a request with a body of so many bytes, if that is known, for the node of this tag. Where there is no secret nothing is signed.
+    pub(in crate::node) fn sign<B>(&self, request: &mut http::Request<B>, length: Option<u64>, target: NodeTag) {
         let claims = Claims {
             time: clock(),
             sender: self.sender,
@@ -126,7 +126,9 @@ impl Signer {
 pub(super) fn verify(head: &Parts, length: Option<u64>, own: NodeTag, keys: &Keys) -> Result<(Sender, u64), Refusal> {
     let mut values = head.headers.get_all(SIGNATURE).iter();
     let value = values.next().ok_or(Refusal::Unsigned)?;
-    let length = length.filter(|_| values.next().is_none()).ok_or(Refusal::Malformed)?;
+    if values.next().is_some() {
+        return Err(Refusal::Malformed);
+    }
     let text = value.to_str().map_err(|_| Refusal::Malformed)?;
     let (claims, mac) = text.rsplit_once(' ').ok_or(Refusal::Malformed)?;
     let claims = Claims::parse(claims).ok_or(Refusal::Malformed)?;
@@ -166,8 +168,9 @@ impl Claims {
     }
 
     /// What the MAC is over: a line for each thing, none of which can contain a line's end.
-    fn covered(&self, method: &Method, uri: &Uri, length: u64, headers: &HeaderMap) -> Vec<u8> {
+    fn covered(&self, method: &Method, uri: &Uri, length: Option<u64>, headers: &HeaderMap) -> Vec<u8> {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let length = length.map_or_else(|| "-".to_owned(), |length| length.to_string());
         let mut covered = format!("{self}\n{method}\n{path}\n{length}\n").into_bytes();
         let mut signed: Vec<_> = headers
             .iter()
@@ -212,8 +215,12 @@ mod tests {
     }
 
     fn signed(signer: &Signer) -> Parts {
+        signed_of_length(signer, Some(7))
+    }
+
+    fn signed_of_length(signer: &Signer, length: Option<u64>) -> Parts {
         let mut request = Request::post("/a/b?c=d").header("fanfare-client", "10.0.0.9").body(()).unwrap();
-        signer.sign(&mut request, 7, OWN);
+        signer.sign(&mut request, length, OWN);
         request.into_parts().0
     }
 
@@ -242,7 +249,10 @@ mod tests {
         let unsigned = |head: &mut Parts| assert!(!head.headers.append("accept", HeaderValue::from_static("*/*")));
         assert!(changed(unsigned).is_ok(), "other headers are not signed");
         assert_eq!(verify(&signed(&signer), Some(8), OWN, &ours), Err(Refusal::Forged));
-        assert_eq!(verify(&signed(&signer), None, OWN, &ours), Err(Refusal::Malformed));
+        assert_eq!(verify(&signed(&signer), None, OWN, &ours), Err(Refusal::Forged));
+        let unknown = |length| verify(&signed_of_length(&signer, None), length, OWN, &ours);
+        assert!(unknown(None).is_ok(), "a body whose end tells its length");
+        assert_eq!((unknown(Some(0)), unknown(Some(7))), (Err(Refusal::Forged), Err(Refusal::Forged)));
         assert_eq!(verify(&signed(&signer), Some(7), NodeTag([1, 2, 4]), &ours), Err(Refusal::Target));
         let other = Signer::new(keys(&["other"]));
         assert_eq!(told(&signed(&other)), Err(Refusal::Forged));

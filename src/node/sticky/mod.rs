@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
-    owners::UNUSED,
+    owners::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS, UNUSED},
     request::{Client, PREFIX, held, received, releases},
 };
 use self::{
@@ -74,7 +74,7 @@ const ENOUGH: u64 = 1000;
 pub(super) struct Sticky {
     cluster: Arc<Cluster>,
     internal: Arc<Internal>,
-    owners: Owners,
+    owners: Arc<Owners>,
     /// A place for each WebSocket that is carried.
     upgrades: Arc<Semaphore>,
     counters: Arc<Counters>,
@@ -87,7 +87,7 @@ pub(super) struct Sticky {
 }
 
 /// The node that has a session.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Owner {
     tag: NodeTag,
     address: Arc<str>,
@@ -97,7 +97,7 @@ impl Sticky {
     /// `added` is where it is recorded what a way to an owner and back takes, in seconds.
     pub(super) fn new(config: &ForwardConfig, layers: &Layers, internal: &Arc<Internal>, added: Histogram<f64>) -> Self {
         Self {
-            owners: Owners::new(config.connect_timeout),
+            owners: Arc::new(Owners::new(config.connect_timeout)),
             upgrades: Arc::new(Semaphore::new(config.max_upgrades.min(Semaphore::MAX_PERMITS))),
             cluster: Arc::clone(&layers.cluster),
             internal: Arc::clone(internal),
@@ -119,11 +119,7 @@ impl Sticky {
     pub(super) async fn forward(&self, owner: &Owner, head: &Parts, body: Body, client: Client<'_>) -> Response {
         self.notice();
         let begun = Instant::now();
-        let request = match forwarded(head, body, client) {
-            Ok(request) => request,
-            Err(status) => return response(Reply::empty(status.as_u16())),
-        };
-        let asking = self.owners.ask(&self.internal, owner, request);
+        let asking = self.owners.ask(&self.internal, owner, forwarded(head, body, client));
         tokio::pin!(asking);
         let answer = tokio::select! {
             // Asked first, and then to be answered.

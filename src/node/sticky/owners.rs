@@ -22,13 +22,17 @@ use tokio::time::{error::Elapsed, timeout};
 use super::Owner;
 use crate::node::internal::{AskError, Internal, resolved};
 
-/// Bytes of one answer, and of all answers of one owner together, that may be under way to clients which do not take them.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// Requests that may be under way to one owner at one time.
+pub(in crate::node) const STREAMS: u32 = 100_000;
+
+/// Bytes of one body, either way, that may be under way to an end which does not take them: so few that all bodies together fit into the
+/// largest window that a connection can have. A client that takes nothing holds back nobody else.
+pub(in crate::node) const STREAM_WINDOW: u32 = CONNECTION_WINDOW / STREAMS;
+pub(in crate::node) const CONNECTION_WINDOW: u32 = i32::MAX as u32;
 
 /// How long the silence of a connection with requests under way may last before it is asked for a sign of life, and then until it is given
 /// up: what is parked there is answered by then.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long a connection is kept that nothing is under way on. The other end keeps it for longer.
 pub(in crate::node) const UNUSED: Duration = Duration::from_secs(10);
@@ -67,6 +71,9 @@ impl Owners {
             .http2_only(true)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_send_buf_size(STREAM_WINDOW as usize)
+            // An answer may come after its client has given up, any number of times in the life of a connection.
+            .http2_max_local_error_reset_streams(None)
             .http2_keep_alive_interval(SILENCE)
             .http2_keep_alive_timeout(SILENCE)
             .timer(TokioTimer::new())
@@ -91,7 +98,7 @@ impl Owners {
         &self,
         internal: &Internal,
         owner: &Owner,
-        (mut request, length): (Request<Body>, u64),
+        (mut request, length): (Request<Body>, Option<u64>),
     ) -> Result<Response<Incoming>, Unanswered> {
         let address = self.find(internal, owner).await?;
         self.ensure_alive(owner, address).await?;
@@ -111,7 +118,7 @@ impl Owners {
     }
 
     /// Whether it has answered lately, or answers now.
-    async fn ensure_alive(&self, owner: &Owner, address: SocketAddr) -> Result<(), Unanswered> {
+    pub(super) async fn ensure_alive(&self, owner: &Owner, address: SocketAddr) -> Result<(), Unanswered> {
         let heard = self
             .alive
             .lock()

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{body::Body, extract::ConnectInfo, response::Response};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{
         ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, REFERER, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
@@ -72,21 +72,21 @@ pub(in crate::node) struct Client<'a> {
     pub(in crate::node) host: Option<&'a str>,
 }
 
-/// A client's request as its owner gets it. Its length is known, or it cannot be signed: a body without one is not taken.
-pub(super) fn forwarded(head: &Parts, body: Body, client: Client<'_>) -> Result<(Request<Body>, u64), StatusCode> {
-    let length = body.size_hint().exact().ok_or(StatusCode::LENGTH_REQUIRED)?;
+/// A client's request as its owner gets it, and its body's length where the client tells.
+pub(super) fn forwarded(head: &Parts, body: Body, client: Client<'_>) -> (Request<Body>, Option<u64>) {
+    let length = body.size_hint().exact();
     let mut request = rebuilt(head, client, &PASSED).map(|()| body);
-    if head.method == Method::POST {
+    if let Some(length) = length.filter(|_| head.method == Method::POST) {
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    Ok((request, length))
+    (request, length)
 }
 
 /// Asks the owner of a client's poll to answer it.
-pub(super) fn releasing(head: &Parts, client: Client<'_>) -> (Request<Body>, u64) {
+pub(super) fn releasing(head: &Parts, client: Client<'_>) -> (Request<Body>, Option<u64>) {
     let mut request = rebuilt(head, client, &PASSED).map(|()| Body::empty());
     request.headers_mut().insert(RELEASE, HeaderValue::from_static("1"));
-    (request, 0)
+    (request, Some(0))
 }
 
 /// Whether a request that a node has sent asks for no more than that.

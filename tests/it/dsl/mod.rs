@@ -1,5 +1,6 @@
 //! The words the tests are written in.
 
+mod again;
 mod backend;
 mod client;
 mod dialect;
@@ -15,6 +16,7 @@ mod websocket;
 use std::{future::Future, time::Duration};
 
 pub(crate) use self::{
+    again::{NodeProcess, serve},
     backend::Backend,
     client::Client,
     dialect::Dialect,

@@ -1,28 +1,17 @@
 //! A thousand hostile clients: what they leave behind in a node is nothing, down to its memory.
 //!
-//! The node is a process of its own, this test's executable again: what is measured is its resident memory (`VmRSS` of
-//! `/proc/<pid>/status`) and nothing of the clients'. It is read twice when no client is there and every gauge is at zero: after a
-//! warm-up, in which the allocator, the thread pool and the metrics take what they keep for good, and after the rounds. The allocator
-//! is told to give what is freed back to the system: what it keeps of a flood otherwise, for the next one, is three times what the node
-//! holds, and would hide a leak.
+//! The node is a process of its own, and its resident memory is what is measured. It is read twice when no client is there and every gauge
+//! is at zero: after a warm-up, in which the allocator, the thread pool and the metrics take what they keep for good, and after the rounds.
 
-use std::{
-    io::{BufRead as _, BufReader, Lines},
-    net::SocketAddr,
-    process::{Child, ChildStdout, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use super::{client::*, flood};
-use crate::dsl::{metric, start_with, until_empty};
+use crate::dsl::{NodeProcess, metric, serve, start_with, until_empty};
 
 /// Tells this executable that it is the node.
 const ROLE: &str = "FANFARE_TEST_HOSTILE_NODE";
-/// What stands before the addresses in the node's output.
-const ADDRESSES: &str = "the node listens on ";
 
 const WARM_UP: usize = 250;
 const ROUNDS: usize = 1000;
@@ -38,7 +27,11 @@ async fn after_a_thousand_hostile_clients_a_node_holds_as_little_as_before() {
     if std::env::var_os(ROLE).is_some() {
         return be_the_node().await;
     }
-    let node = Process::start();
+    let this = concat!(
+        module_path!(),
+        "::after_a_thousand_hostile_clients_a_node_holds_as_little_as_before"
+    );
+    let node = NodeProcess::start(this, (ROLE, ""));
     rounds(&node, WARM_UP).await;
     let before = node.resident();
     rounds(&node, ROUNDS).await;
@@ -55,7 +48,7 @@ async fn after_a_thousand_hostile_clients_a_node_holds_as_little_as_before() {
 }
 
 /// So many clients of every kind, and then silence.
-async fn rounds(node: &Process, count: usize) {
+async fn rounds(node: &NodeProcess, count: usize) {
     let places = Arc::new(Semaphore::new(TOGETHER));
     let mut clients = JoinSet::new();
     for round in 0..count {
@@ -112,67 +105,5 @@ async fn be_the_node() {
     })
     .await;
     node.io().sockets().on("flood", flood).unwrap();
-    println!("{ADDRESSES}{} {}", node.public_addr(), node.internal_addr());
-    let end = tokio::task::spawn_blocking(|| std::io::stdin().lines().next().is_none());
-    assert!(end.await.unwrap());
-    node.shutdown().await;
-}
-
-/// The node; its process ends when this is dropped.
-struct Process {
-    child: Child,
-    /// What the test harness still has to say in it must find a reader.
-    _stdout: Lines<BufReader<ChildStdout>>,
-    public: SocketAddr,
-    internal: SocketAddr,
-}
-
-impl Process {
-    fn start() -> Self {
-        let this = concat!(
-            module_path!(),
-            "::after_a_thousand_hostile_clients_a_node_holds_as_little_as_before"
-        );
-        let (_, test) = this.split_once("::").unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .env(ROLE, "")
-            .envs([
-                ("MALLOC_MMAP_THRESHOLD_", "65536"),
-                ("MALLOC_TRIM_THRESHOLD_", "65536"),
-                ("MALLOC_ARENA_MAX", "2"),
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let addresses = lines
-            .by_ref()
-            .find_map(|line| Some(line.unwrap().split_once(ADDRESSES)?.1.to_owned()));
-        let addresses = addresses.expect("the node says where it listens");
-        let (public, internal) = addresses.split_once(' ').unwrap();
-        Self {
-            child,
-            _stdout: lines,
-            public: public.parse().unwrap(),
-            internal: internal.parse().unwrap(),
-        }
-    }
-
-    /// Resident memory in KiB.
-    fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        resident.trim().strip_suffix(" kB").unwrap().trim().parse().unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Standard input ends, and with it the node; one that hangs is killed.
-        drop(self.child.stdin.take());
-        let killed = self.child.kill().and_then(|()| self.child.wait());
-        assert!(killed.is_ok() || std::thread::panicking(), "{killed:?}");
-    }
+    serve(node).await;
 }
