@@ -19,6 +19,8 @@ pub(super) struct Counters {
     pub(super) exhausted: Counter,
     /// Requests to the internal listener that were refused, by reason.
     internal_refused: [Counter; internal::Refusal::ALL.len()],
+    /// Requests of clients with headers that only nodes may send.
+    pub(super) spoofed: Counter,
     /// Times that a peer was not asked, because its address is outside `cluster.networks`.
     pub(super) peers_outside: Counter,
     /// Requests of sessions, of this node's and of others', upgrades included.

@@ -157,6 +157,11 @@ const COUNTERS: &[Metric] = &[
         |l| l.node.forwarded_here.get(),
     ),
     metric(
+        "fanfare_spoofed_headers_total",
+        "Requests of clients from which headers were taken that only nodes may send",
+        |l| l.node.spoofed.get(),
+    ),
+    metric(
         "fanfare_peers_outside_total",
         "Times a peer was not asked because its address is outside cluster.networks",
         |l| l.node.peers_outside.get(),

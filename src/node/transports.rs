@@ -28,6 +28,7 @@ use super::{
     counters::Counters,
     gate::Gate,
     hooks::Hooks,
+    internal::SIGNED,
     manner::Manner,
     origins::OriginRule,
     proxies::{Peer, Proxies},
@@ -107,7 +108,8 @@ pub fn engine_router(path: &str, engine: Arc<Engine>) -> Result<Router, BuildErr
     Ok(router(&Arc::new(Transports::bare(path, engine))))
 }
 
-async fn serve(State(transports): State<Arc<Transports>>, request: Request) -> Response {
+async fn serve(State(transports): State<Arc<Transports>>, mut request: Request) -> Response {
+    transports.strip(request.headers_mut());
     let Some(cors) = &transports.cors else {
         return transports.answer(request, transports.sticky.as_ref()).await;
     };
@@ -206,6 +208,18 @@ impl Transports {
                 self.engine.request(&engine::Request { waited: true, ..asked })
             }
             routed => routed,
+        }
+    }
+
+    /// Takes off what only nodes may say.
+    fn strip(&self, headers: &mut HeaderMap) {
+        let said = headers.keys().filter(|name| name.as_str().starts_with(SIGNED));
+        let said: Vec<HeaderName> = said.cloned().collect();
+        if !said.is_empty() {
+            self.counters.spoofed.increment();
+        }
+        for name in &said {
+            headers.remove(name);
         }
     }
 

@@ -43,6 +43,8 @@ mod web;
 mod edge;
 // `/livez`, `/readyz`, `/metrics`.
 mod probes;
+// Clients that say they are somebody else.
+mod spoofed;
 // What nodes ask of each other, and who is refused.
 mod internal;
 // Polling behind a balancer that does not keep clients on their nodes.

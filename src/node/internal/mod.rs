@@ -26,7 +26,7 @@ pub(super) use self::{
     advertise::verify,
     client::{AskError, resolved},
     peers::Peers,
-    signature::{Refusal, SIGNATURE, Signer},
+    signature::{Refusal, SIGNATURE, SIGNED, Signer},
 };
 use self::{
     advertise::{IDENTITY, Identity},

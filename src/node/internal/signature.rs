@@ -21,8 +21,8 @@ use crate::{cluster::Keys, engine::id::NodeTag};
 /// The header of the signature.
 pub(in crate::node) const SIGNATURE: HeaderName = HeaderName::from_static("fanfare-signature");
 
-/// What the names of all signed headers begin with.
-const SIGNED: &str = "fanfare-";
+/// What the names of all signed headers begin with: what nodes tell each other, and nobody else may.
+pub(in crate::node) const SIGNED: &str = "fanfare-";
 
 /// How far a signature's time may be from that of the node that is asked.
 const LATE: Duration = Duration::from_secs(30);
