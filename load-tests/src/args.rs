@@ -77,6 +77,9 @@ pub(crate) struct Fanout {
     /// session of any.
     #[arg(long, default_value = "1")]
     pub(crate) publishers: NonZeroUsize,
+    /// Where the publishing connections go, as `--targets` [default: there]: past a balancer, say, to a server of its own.
+    #[arg(long, value_delimiter = ',', value_parser = target)]
+    pub(crate) publisher_targets: Vec<String>,
     /// How the publishing connections reach the servers [default: as the others].
     #[arg(long, value_enum)]
     pub(crate) publisher_transport: Option<Transport>,
@@ -199,6 +202,7 @@ mod tests {
         let fanout = fanout("--targets http://a:1,http://b:1 --transport polling --publisher-transport websocket --no-affinity").unwrap();
         assert_eq!(fanout.connecting.transport, Transport::Polling);
         assert_eq!(fanout.publisher_transport, Some(Transport::Websocket));
+        assert!(fanout.publisher_targets.is_empty());
         assert!(fanout.connecting.no_affinity);
     }
 

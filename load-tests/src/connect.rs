@@ -46,6 +46,15 @@ pub(crate) struct ConnectError {
 }
 
 impl Connector {
+    /// Makes connections as the command line says, but to other servers where there are any.
+    pub(crate) fn elsewhere(args: &Connecting, targets: &[String]) -> Self {
+        let mut connector = Self::new(args);
+        if !targets.is_empty() {
+            connector.targets = targets.into();
+        }
+        connector
+    }
+
     /// Makes connections as the command line says.
     pub(crate) fn new(args: &Connecting) -> Self {
         Self {

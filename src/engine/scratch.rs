@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// Runs `read` with [`READ_BYTES`] bytes of unknown content. What runs inside may come back here: it gets a buffer of its own.
-pub(super) fn for_read<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
+pub(crate) fn for_read<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = READ.try_with(Cell::take).unwrap_or_default();
     buffer.resize(READ_BYTES, 0);
     let result = read(&mut buffer);

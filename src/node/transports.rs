@@ -64,9 +64,9 @@ pub(super) struct Transports {
     pub(super) sticky: Option<Sticky>,
 }
 
-/// How long a poll waits for news of the one before: as long as it takes to hear of a connection's end. One that overlaps another all the
-/// same breaks the protocol.
-const MOMENT: Duration = Duration::from_secs(1);
+/// How long a poll waits for news of the one before: as long as it takes a busy node to hear of a connection's end. One that overlaps another
+/// all the same breaks the protocol.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// The routes: the path, a slash, and anything below.
 pub(super) fn router(transports: &Arc<Transports>) -> Router {

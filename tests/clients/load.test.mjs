@@ -1,12 +1,12 @@
 // `fanfare-load`: it counts what arrives, and its exit code says whether all of it did.
 
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { redis } from "./testbed/backends.mjs";
 import { freePort } from "./testbed/child.mjs";
 import { binary, Cluster } from "./testbed/cluster.mjs";
+import { load } from "./testbed/load.mjs";
 import { Proxy } from "./testbed/proxy.mjs";
 import { Server } from "./testbed/server.mjs";
 import { until } from "./testbed/wait.mjs";
@@ -31,15 +31,6 @@ after(async () => {
 });
 
 const urls = (nodes = cluster.nodes) => nodes.map((node) => node.url);
-
-/** Runs a scenario against servers; its exit code and its report. */
-async function load(scenario, targets, flags, during = () => {}) {
-  const child = spawn(binary("fanfare-load"), [scenario, "--targets", targets.join(), "--json", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
-  let output = "";
-  child.stdout.on("data", (data) => (output += data));
-  const [[code]] = await Promise.all([once(child, "close"), during()]);
-  return { code, report: JSON.parse(output) };
-}
 
 const fanout = (flags, during, targets = urls()) => load("fanout", targets, ["--event", "announce", ...flags], during);
 

@@ -82,7 +82,7 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
     let handshakes = run.connector.connect(connected, connecting.transport, receive).await?;
     let mut publishing = Vec::new();
     let transport = args.publisher_transport.unwrap_or(connecting.transport);
-    run.connector
+    Connector::elsewhere(connecting, &args.publisher_targets)
         .connect(publishers, transport, |_, client| publishing.push(client))
         .await?;
 

@@ -3,14 +3,22 @@
 //!
 //! What waits on the way is bounded: an end from which nobody takes is not read from. An owner that takes nothing is asked whether it lives.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use axum::{body::Body, response::Response};
 use http::{Request, StatusCode, header::HOST, request::Parts};
 use hyper::{client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, split},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
     time::timeout,
@@ -22,12 +30,12 @@ use super::{
     request::{Client, returned, upgrading},
 };
 use crate::{
-    engine::Reply,
+    engine::{Reply, for_read},
     node::{counters::Counters, internal::AskError, transports::response},
 };
 
 /// Bytes that are under way in each direction of one connection, at most.
-const BUFFER: usize = 8 * 1024;
+const BUFFER: usize = 16 * 1024;
 
 /// How long one way is still carried when the other has ended.
 const FAREWELL: Duration = SILENCE;
@@ -167,13 +175,15 @@ async fn carry(client: Upgraded, owner: Upgraded, taker: &Taker) {
 
 /// Carries bytes until their end, which is told.
 async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, taker: Option<&Taker>) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
     loop {
-        let length = from.read(&mut buffer).await?;
-        let Some(bytes @ [_, ..]) = buffer.get(..length) else {
+        let passing = poll_fn(|cx| for_read(|buffer| pass(cx, &mut from, &mut to, buffer.split_at_mut(BUFFER).0)));
+        let Some(left) = passing.await? else {
             return to.shutdown().await;
         };
-        let taken = to.write_all(bytes);
+        if left.is_empty() {
+            continue;
+        }
+        let taken = to.write_all(&left);
         tokio::pin!(taken);
         loop {
             match (timeout(SILENCE, &mut taken).await, taker) {
@@ -183,4 +193,28 @@ async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
             }
         }
     }
+}
+
+/// Reads once, and writes what is taken at once: what is left, or nothing at the end. The buffer is the thread's, so that a connection on
+/// which nothing happens has none.
+fn pass(
+    cx: &mut Context<'_>,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    buffer: &mut [u8],
+) -> Poll<io::Result<Option<Vec<u8>>>> {
+    let mut read = ReadBuf::new(buffer);
+    ready!(Pin::new(from).poll_read(cx, &mut read))?;
+    let mut bytes = read.filled();
+    if bytes.is_empty() {
+        return Poll::Ready(Ok(None));
+    }
+    while let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, bytes) {
+        match bytes.get(written?..) {
+            Some(left @ [_, ..]) if left.len() < bytes.len() => bytes = left,
+            Some([]) => return Poll::Ready(Ok(Some(Vec::new()))),
+            _ => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        }
+    }
+    Poll::Ready(Ok(Some(bytes.to_vec())))
 }

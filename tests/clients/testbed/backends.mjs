@@ -68,7 +68,7 @@ export async function nats() {
 export async function roundRobin(nodes) {
   const port = await freePort();
   const config = join(scratch(), "haproxy.cfg");
-  const servers = nodes.map((node, i) => `  server node${i} ${node.public.host} check port ${node.internal.port} inter 200ms`);
+  const servers = nodes.map((node, i) => `  server node${i} ${node.public.host} check port ${node.internal.port} inter 1s fall 2 rise 1`);
   // A poll that was on its way through a node that has died is sent again through another: its session is somewhere else. A POST is not,
   // since it may have been taken.
   writeFileSync(
@@ -76,6 +76,7 @@ export async function roundRobin(nodes) {
     `defaults
   mode http
   timeout connect 5s
+  timeout check 10s
   timeout client 60s
   timeout server 60s
   timeout tunnel 60s
@@ -84,7 +85,7 @@ frontend public
   default_backend nodes
 backend nodes
   balance roundrobin
-  option redispatch
+  option redispatch 1
   retries 3
   retry-on conn-failure empty-response
   http-request disable-l7-retry if METH_POST

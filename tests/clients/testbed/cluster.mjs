@@ -121,9 +121,14 @@ export class Cluster {
     for (const [probe] of probes) this.hangUp(probe);
   }
 
+  /** Where its balancer is, if it has one. */
+  get url() {
+    return this.#balancer && `http://127.0.0.1:${this.#balancer.port}`;
+  }
+
   /** A connected client of the node with that index (through a balancer: of the node that the balancer chose). */
   async connect(index, { namespace = "/", ...options } = {}) {
-    const url = this.#balancer ? `http://127.0.0.1:${this.#balancer.port}` : this.nodes[index].url;
+    const url = this.url ?? this.nodes[index].url;
     const credentials = { withCredentials: Boolean(this.#balancer) };
     return connected(url + namespace, { transports: this.transports, ...credentials, ...options }, this.#sockets);
   }
