@@ -1,6 +1,7 @@
 //! Polls that come over a connection which is not their client's own: one between nodes, after the client has reached another node than that
 //! of its session. It may break without the client's fault, and nobody knows then whether the client has the answer that was on its way.
-//! The client's next poll tells: clients number their polls, and a balancer that has not got an answer sends the same poll again.
+//! The client's next poll tells: clients mark their polls, each by something else, and a balancer that has not got an answer sends the same
+//! poll again.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{driver::now, mailbox::Mailbox, polling::Answer};
 
-/// How long after an answer its connection may have broken while it was on its way. Later it was closed because nothing was.
-const ON_ITS_WAY: Duration = Duration::from_secs(10);
+/// How long an answer may be on its way: for longer than a node takes to learn that a connection leads nowhere (`timeouts.send`, 30 s).
+const ON_ITS_WAY: Duration = Duration::from_secs(35);
+
+/// How soon after an answer the client's next poll comes, and none that is sent again over a carrier that lives: no node gives up another,
+/// which was silent, before that.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// Bytes of a mark; a longer one counts as none.
+const MAX_MARK: usize = 64;
 
 /// A connection on which polls come, and which may break without a fault of their clients'.
 #[derive(Debug, Clone, Default)]
@@ -42,12 +50,19 @@ impl Carrier {
 /// How a poll has come.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Coming<'a> {
-    /// What tells this poll of its client's from any other (`t`).
-    pub(super) mark: Option<&'a str>,
+    mark: Option<&'a str>,
     /// Nothing if the connection is the client's own.
     pub(super) carrier: Option<&'a Carrier>,
-    /// Whether it has been waited for the carrier of the poll before to break.
-    pub(super) waited: bool,
+    /// When it came, if it has waited for the carrier of the poll before to break.
+    pub(super) since: Option<Instant>,
+}
+
+impl<'a> Coming<'a> {
+    /// `mark` is what tells this poll of its client's from others (`t`).
+    pub(super) fn new(mark: Option<&'a str>, carrier: Option<&'a Carrier>, since: Option<Instant>) -> Self {
+        let mark = mark.filter(|mark| mark.len() <= MAX_MARK);
+        Self { mark, carrier, since }
+    }
 }
 
 /// A poll that waits for its answer.
@@ -66,6 +81,12 @@ impl Parked {
 
     pub(super) fn carrier(&self) -> Option<&Carrier> {
         self.carried.as_ref().map(|carried| &carried.1)
+    }
+
+    /// Whether a poll that comes now is this one, sent again.
+    pub(super) fn is(&self, coming: Coming<'_>, marks: Marks) -> bool {
+        let mark = self.carried.as_ref().and_then(|carried| carried.0.as_deref());
+        marks == Marks::Differ && mark.is_some() && mark == coming.mark
     }
 
     /// Answers it with messages. The answer to a poll that was carried is kept until the next one. Answers whether they are lost: the request
@@ -104,6 +125,18 @@ pub(super) struct Carried {
     at: Instant,
 }
 
+/// What the marks of a client's polls are worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// They differ: one that comes twice is of a poll that was sent again.
+    Differ,
+    /// They are all the same, and tell nothing.
+    Repeat,
+}
+
 /// What a poll tells of the one before.
 #[derive(Debug)]
 pub(super) enum Before {
@@ -111,22 +144,35 @@ pub(super) enum Before {
     Answered,
     /// It was the same, and its answer has not arrived: here it is again.
     Unanswered(Answer),
-    /// It is the same, and the carrier of its answer has not broken, as far as is known.
+    /// It may be the same: the carrier of its answer has not broken, as far as is known.
     Same(Carrier),
     /// Whether its answer has arrived is not to be known.
     Lost,
 }
 
 impl Carried {
-    /// Judges by the mark of the poll that comes now.
-    pub(super) fn judge(&self, mark: Option<&str>) -> Before {
-        let same = mark.is_some() && self.mark.as_deref() == mark;
+    /// Judges by the poll that comes now. The marks are worth what is known after it.
+    pub(super) fn judge(&self, coming: Coming<'_>, marks: &mut Marks) -> Before {
+        let mark = coming.mark.filter(|_| *marks != Marks::Repeat);
+        let came = coming.since.unwrap_or_else(now);
+        let (same, on_its_way) = (mark.is_some() && self.mark.as_deref() == mark, came < self.at + ON_ITS_WAY);
         match (self.carrier.has_broken(), same) {
-            (true, true) => Before::Unanswered(self.answer.clone()),
-            (true, false) if mark.is_none() && now() < self.at + ON_ITS_WAY => Before::Lost,
-            (false, true) => Before::Same(self.carrier.clone()),
-            _ => Before::Answered,
+            (_, false) if mark.is_some() && self.mark.is_some() => *marks = Marks::Differ,
+            (true, false) if on_its_way => return Before::Lost,
+            (_, false) => {}
+            (true, true) if on_its_way || *marks == Marks::Differ => return Before::Unanswered(self.answer.clone()),
+            (true, true) => return Before::Lost,
+            (false, true) if coming.since.is_none() => return Before::Same(self.carrier.clone()),
+            // A client has its next poll ready; one that is sent again comes when the carrier was found to be dead, or came before the answer.
+            (false, true) if (self.at..self.at + AT_ONCE).contains(&came) => {
+                if *marks == Marks::Unknown {
+                    *marks = Marks::Repeat;
+                }
+            }
+            (false, true) if came < self.at || *marks == Marks::Differ => return Before::Unanswered(self.answer.clone()),
+            (false, true) => return Before::Lost,
         }
+        Before::Answered
     }
 
     /// Its answer goes out once more.

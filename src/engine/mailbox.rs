@@ -19,7 +19,7 @@ use crate::protocol::engineio::{
 
 use super::{
     Carrier, CloseReason, Outgoing, Pushed,
-    carrier::{Before, Carried, Coming, Parked},
+    carrier::{Before, Carried, Coming, Marks, Parked},
     dialect::Dialect,
     driver::now,
     flusher::{self, Shared},
@@ -57,8 +57,7 @@ pub(super) struct State {
     pub(super) poll: Option<Parked>,
     /// The one before, if it was carried.
     carried: Option<Box<Carried>>,
-    /// The client's polls bear all the same mark.
-    marks_repeat: bool,
+    marks: Marks,
     /// A POST is under way, from its head to its answer: the HTTP request has the receiver, and learns from it when the session ends.
     pub(super) posting: Option<oneshot::Sender<()>>,
     pub(super) mail: Option<Box<Mail>>,
@@ -161,7 +160,7 @@ impl Mailbox {
             waker: None,
             poll: None,
             carried: None,
-            marks_repeat: false,
+            marks: Marks::Unknown,
             posting: None,
             mail: None,
             late_poll: false,
@@ -486,22 +485,21 @@ impl State {
             return match poll.carrier() {
                 // It was withdrawn, or is about to be.
                 Some(carrier) if carrier.has_broken() => Parking::Parked,
-                Some(carrier) if !coming.waited => Parking::Early(carrier.clone()),
+                Some(carrier) if coming.since.is_none() => Parking::Early(carrier.clone()),
+                Some(_) if poll.is(coming, self.marks) => Parking::Parked,
                 _ => Parking::Violation,
             };
         }
         let Some(carried) = &mut self.carried else { return Parking::Parked };
-        match carried.judge(coming.mark.filter(|_| !self.marks_repeat)) {
+        match carried.judge(coming, &mut self.marks) {
             Before::Unanswered(answer) => {
                 carried.again(coming.carrier);
-                return Parking::Answered(answer);
+                Parking::Answered(answer)
             }
-            Before::Lost => return Parking::Violation,
-            Before::Same(carrier) if !coming.waited => return Parking::Early(carrier),
-            Before::Same(_) => self.marks_repeat = true,
-            Before::Answered => {}
+            Before::Lost => Parking::Violation,
+            Before::Same(carrier) => Parking::Early(carrier),
+            Before::Answered => Parking::Parked,
         }
-        Parking::Parked
     }
 
     /// Whether a volatile message may go: the transport would take it now, and it would overtake nothing.

@@ -38,7 +38,7 @@ pub use handle::{Handle, Pushed, Tap};
 pub use handshake::{Arrival, Handshake};
 pub use outgoing::Outgoing;
 pub use polling::{Poll, Post, Reply};
-pub(crate) use scratch::for_read;
+pub(crate) use scratch::{READ_BYTES, for_read};
 pub use sessions::{Admission, Admitted, Candidate, Engine, NotAdmitted, Request, Routed, Upgrade};
 pub use transport::{CloseReason, Transport};
 pub use websocket::{Duplex, Io, accept};

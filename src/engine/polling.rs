@@ -19,6 +19,7 @@ use super::{
     Carrier, Handle, NotAdmitted, Outgoing, Routed,
     carrier::{Coming, Parked},
     dialect::Dialect,
+    driver::now,
     mailbox::Parking,
 };
 
@@ -182,7 +183,7 @@ impl Poll {
                 answer: Some(receiver),
                 carrier: coming.carrier.cloned(),
             }),
-            Parking::Early(carrier) => Routed::Early(carrier),
+            Parking::Early(carrier) => Routed::Early(carrier, now()),
             Parking::Answered(answer) => {
                 handle.0.shared.counters.polls_repeated.increment();
                 Routed::Reply(Reply::payload(answer, handle.0.callback.as_ref()))

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// Bytes of one read, at most.
-pub(super) const READ_BYTES: usize = 64 << 10;
+pub(crate) const READ_BYTES: usize = 64 << 10;
 
 /// A gathering buffer that grew beyond this is not kept.
 const KEPT_BYTES: usize = 128 << 10;

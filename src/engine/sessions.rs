@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use smallvec::{SmallVec, smallvec};
@@ -77,8 +77,8 @@ pub struct Request<'a> {
     pub may_script: bool,
     /// The connection on which it comes, where that is not the client's own.
     pub carrier: Option<&'a Carrier>,
-    /// Whether this is a request that was [early](Routed::Early), and is now to be taken as it is.
-    pub waited: bool,
+    /// When it came, if it was [early](Routed::Early) and is now to be taken as it is.
+    pub since: Option<Instant>,
 }
 
 /// What becomes of a request without an upgrade.
@@ -94,8 +94,8 @@ pub enum Routed {
     /// A poll: a future that ends with the answer. To drop it before is to abort the request, which ends the session.
     Poll(Poll),
     /// A poll, where another is under way over this carrier, or the same was answered over it: when it has broken, or a moment later, the
-    /// request is to be made again as one that has waited.
-    Early(Carrier),
+    /// request is to be made again, with the time of this one.
+    Early(Carrier, Instant),
     /// A POST, whose body is to be read. To drop it before is to abort the request, which ends the session.
     Post(Post),
 }
@@ -227,11 +227,7 @@ impl Engine {
             }
             return match request.method {
                 "GET" => {
-                    let coming = Coming {
-                        mark: query.mark.as_deref(),
-                        carrier: request.carrier,
-                        waited: request.waited,
-                    };
+                    let coming = Coming::new(query.mark.as_deref(), request.carrier, request.since);
                     Poll::begin(&handle, coming)
                 }
                 "POST" => Post::begin(&handle, request.content_type).map(|post| post.map_or_else(Routed::Reply, Routed::Post)),

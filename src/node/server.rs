@@ -410,6 +410,10 @@ impl Server {
 
     /// Routes for `/livez`, `/readyz` and `/metrics`, and for what other nodes ask. They belong on a listener that clients cannot reach, and
     /// want to know their peers' addresses, as [`Server::router`] does.
+    ///
+    /// A [`Node`](crate::node::Node) serves them better than `axum::serve` can: there the polls that come from one other node share an HTTP/2
+    /// connection of hyper's defaults, 200 of them at one time, and one beyond waits for another to be answered; clients that take nothing
+    /// may hold up the others; and a session whose poll came through a node that dies ends with that node.
     pub fn internal_router(&self) -> Router {
         super::internal::router(Arc::clone(&self.0))
     }

@@ -170,7 +170,7 @@ impl Transports {
             origin: head.headers.get(ORIGIN).map(HeaderValue::as_bytes),
             may_script: self.engine.config().jsonp && self.origins.allows_script(&head, self.proxies.host(&head)),
             carrier: head.extensions.get::<Carrier>(),
-            waited: false,
+            since: None,
         };
         let routed = self.route(asked).await;
         let manner = Manner::of(&head, self.compression);
@@ -180,9 +180,12 @@ impl Transports {
                 sticky.forward(&owner, &head, body, self.client(&head)).await
             }
             Routed::Refused(refusal) => self.refused(&refusal, &head),
-            Routed::Reply(reply) => manner.answer(reply).await,
+            Routed::Reply(reply) => {
+                self.counters.session_requests.increment();
+                self.of_session(manner.answer(reply).await, Some(&head))
+            }
             // It has waited.
-            Routed::Early(_) => response(Reply::empty(StatusCode::BAD_REQUEST.as_u16())),
+            Routed::Early(..) => response(Reply::empty(StatusCode::BAD_REQUEST.as_u16())),
             Routed::Open(admission) => self.open(admission, &head, manner).await,
             Routed::Poll(poll) => {
                 self.counters.session_requests.increment();
@@ -203,9 +206,10 @@ impl Transports {
     /// the connection to the dead node has broken: it waits for the news.
     async fn route(&self, asked: engine::Request<'_>) -> Routed {
         match self.engine.request(&asked) {
-            Routed::Early(carrier) => {
+            Routed::Early(carrier, since) => {
                 tokio::time::timeout(MOMENT, carrier.broken()).await.ok();
-                self.engine.request(&engine::Request { waited: true, ..asked })
+                let since = Some(since);
+                self.engine.request(&engine::Request { since, ..asked })
             }
             routed => routed,
         }
@@ -403,12 +407,17 @@ impl Unread {
 }
 
 async fn read(body: Body, max: usize, time: Duration) -> Result<Bytes, Unread> {
-    let announced = http_body::Body::size_hint(&body).lower();
-    if announced > max as u64 {
+    let announced = http_body::Body::size_hint(&body);
+    if announced.lower() > max as u64 {
         return Err(Unread::TooLarge);
     }
     match tokio::time::timeout(time, Limited::new(body, max).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => {
+            let body = body.to_bytes();
+            // A stream of HTTP/2 that is reset without an error looks like one that has ended.
+            let whole = announced.exact().is_none_or(|length| length == body.len() as u64);
+            whole.then_some(body).ok_or(Unread::Aborted)
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLarge),
         Ok(Err(_)) => Err(Unread::Aborted),
         Err(_) => Err(Unread::TooSlow),

@@ -14,25 +14,36 @@ use tokio::{
 
 use crate::engine::Carrier;
 
-/// A connection that is watched: that it has broken, or that its other end has closed it, is known before the requests on it are given up.
+/// A connection that is watched: that it has broken, or that its other end has closed it, is known before the requests on it are given up. Where
+/// HTTP gives it up, for an end that is silent, requests are given up first.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
-    carrier: Carrier,
+    carrier: Ending,
+}
+
+/// Whatever ends a connection: what is still asked for on it later is not answered.
+#[derive(Debug, Default)]
+struct Ending(Carrier);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.breaks();
+    }
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream) -> Self {
-        let carrier = Carrier::default();
+        let carrier = Ending::default();
         Self { stream, carrier }
     }
 
     pub(super) fn carrier(&self) -> Carrier {
-        self.carrier.clone()
+        self.carrier.0.clone()
     }
 
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        result.inspect_err(|_| self.carrier.breaks())
+        result.inspect_err(|_| self.carrier.0.breaks())
     }
 
     pub(super) fn into_stream(self) -> TcpStream {
@@ -45,7 +56,7 @@ impl AsyncRead for Watched {
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         if room > 0 && buffer.filled().len() == before {
-            self.carrier.breaks();
+            self.carrier.0.breaks();
         }
         Poll::Ready(self.note(read))
     }

@@ -34,6 +34,7 @@ pub(super) use self::{
 use self::{
     owners::{Owners, Unanswered},
     request::{HELD, forwarded, releasing, returned},
+    splice::Patience,
 };
 use super::{
     counters::{Counters, Forwarded},
@@ -77,6 +78,7 @@ pub(super) struct Sticky {
     owners: Arc<Owners>,
     /// A place for each WebSocket that is carried.
     upgrades: Arc<Semaphore>,
+    patience: Patience,
     counters: Arc<Counters>,
     /// What the way to the owner and back took, in seconds.
     added: Histogram<f64>,
@@ -99,6 +101,7 @@ impl Sticky {
         Self {
             owners: Arc::new(Owners::new(config.connect_timeout)),
             upgrades: Arc::new(Semaphore::new(config.max_upgrades.min(Semaphore::MAX_PERMITS))),
+            patience: layers.engine.config().into(),
             cluster: Arc::clone(&layers.cluster),
             internal: Arc::clone(internal),
             counters: Arc::clone(&layers.node),

@@ -30,11 +30,11 @@ use super::{
     request::{Client, returned, upgrading},
 };
 use crate::{
-    engine::{Reply, for_read},
+    engine::{Config, READ_BYTES, Reply, for_read},
     node::{counters::Counters, internal::AskError, transports::response},
 };
 
-/// Bytes that are under way in each direction of one connection, at most.
+/// Bytes that wait in each direction of one connection, at most, while the other end does not take them.
 const BUFFER: usize = 16 * 1024;
 
 /// How long one way is still carried when the other has ended.
@@ -54,20 +54,21 @@ impl Sticky {
         match self.ask_upgrade(owner, &head, client).await {
             Ok((mut answer, address)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 self.count(Forwarded::Upgraded);
-                let carried = Carried::new(&self.counters, place);
-                let taker = Taker {
+                let place = Place::new(&self.counters, place);
+                let ends = Ends {
                     owner: owner.clone(),
                     address,
                     owners: Arc::clone(&self.owners),
+                    patience: self.patience,
                 };
                 let theirs = hyper::upgrade::on(&mut answer);
                 let ours = hyper::upgrade::on(Request::from_parts(head, body));
                 let leaving = self.leaving.clone();
                 tokio::spawn(async move {
-                    let _carried = carried;
+                    let _place = place;
                     let carrying = async {
                         if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
-                            carry(ours, theirs, &taker).await;
+                            carry(ours, theirs, &ends).await;
                         }
                     };
                     // A node that has left carries nothing: both ends are closed.
@@ -117,49 +118,66 @@ impl Sticky {
     }
 }
 
-/// A WebSocket that is carried: its place, and one in the gauge.
-struct Carried {
+/// The place of a WebSocket that is carried, and one in the gauge.
+struct Place {
     counters: Arc<Counters>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Carried {
-    fn new(counters: &Arc<Counters>, place: OwnedSemaphorePermit) -> Self {
+impl Place {
+    fn new(counters: &Arc<Counters>, permit: OwnedSemaphorePermit) -> Self {
         counters.carried.increment();
         Self {
             counters: Arc::clone(counters),
-            _place: place,
+            _permit: permit,
         }
     }
 }
 
-impl Drop for Carried {
+impl Drop for Place {
     fn drop(&mut self) {
         self.counters.carried.decrement();
     }
 }
 
-/// The owner as one that takes bytes.
-struct Taker {
+/// How long the ends of a WebSocket that is carried may do nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// How long the owner may be silent before it is asked whether it lives: it pings its client more often.
+    silence: Duration,
+    /// How long the client may take nothing.
+    untaken: Duration,
+}
+
+impl From<&Config> for Patience {
+    fn from(config: &Config) -> Self {
+        Self {
+            silence: config.ping_interval.saturating_add(config.ping_timeout),
+            untaken: config.write_timeout,
+        }
+    }
+}
+
+/// What is known of the ends of a WebSocket that is carried.
+struct Ends {
     owner: Owner,
     address: SocketAddr,
     owners: Arc<Owners>,
+    patience: Patience,
 }
 
-impl Taker {
+impl Ends {
     /// Fails if the owner does not live: a session may leave its client unread for long, but its node answers.
-    async fn check(&self) -> io::Result<()> {
+    async fn check_owner(&self) -> io::Result<()> {
         let lives = self.owners.ensure_alive(&self.owner, self.address).await;
         lives.map_err(|unanswered| io::Error::new(io::ErrorKind::TimedOut, unanswered))
     }
 }
 
 /// Carries bytes both ways. However it ends, both connections end with it.
-async fn carry(client: Upgraded, owner: Upgraded, taker: &Taker) {
+async fn carry(client: Upgraded, owner: Upgraded, ends: &Ends) {
     let ((from_client, to_client), (from_owner, to_owner)) = (split(TokioIo::new(client)), split(TokioIo::new(owner)));
-    let up = one_way(from_client, to_owner, Some(taker));
-    // A client that takes nothing is the kernel's to give up, as on any connection of the listener.
-    let down = one_way(from_owner, to_client, None);
+    let (up, down) = (up(from_client, to_owner, ends), down(from_owner, to_client, ends));
     tokio::pin!(up, down);
     let ended = tokio::select! {
         ended = &mut up => ended.map(|()| true),
@@ -173,48 +191,69 @@ async fn carry(client: Upgraded, owner: Upgraded, taker: &Taker) {
     }
 }
 
-/// Carries bytes until their end, which is told.
-async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, taker: Option<&Taker>) -> io::Result<()> {
+/// Carries the client's bytes to the owner until their end, which is told.
+async fn up(mut client: impl AsyncRead + Unpin, mut owner: impl AsyncWrite + Unpin, ends: &Ends) -> io::Result<()> {
     loop {
-        let passing = poll_fn(|cx| for_read(|buffer| pass(cx, &mut from, &mut to, buffer.split_at_mut(BUFFER).0)));
-        let Some(left) = passing.await? else {
-            return to.shutdown().await;
-        };
-        if left.is_empty() {
-            continue;
-        }
-        let taken = to.write_all(&left);
-        tokio::pin!(taken);
-        loop {
-            match (timeout(SILENCE, &mut taken).await, taker) {
-                (Ok(taken), _) => break taken?,
-                (Err(_), Some(taker)) => taker.check().await?,
-                (Err(_), None) => {}
+        match poll_fn(|cx| pass(cx, &mut client, &mut owner)).await? {
+            Passed::All => {}
+            Passed::But(left) => {
+                let taken = owner.write_all(&left);
+                tokio::pin!(taken);
+                loop {
+                    match timeout(SILENCE, &mut taken).await {
+                        Ok(taken) => break taken?,
+                        Err(_) => ends.check_owner().await?,
+                    }
+                }
             }
+            Passed::End => return owner.shutdown().await,
         }
     }
 }
 
-/// Reads once, and writes what is taken at once: what is left, or nothing at the end. The buffer is the thread's, so that a connection on
-/// which nothing happens has none.
-fn pass(
-    cx: &mut Context<'_>,
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    buffer: &mut [u8],
-) -> Poll<io::Result<Option<Vec<u8>>>> {
-    let mut read = ReadBuf::new(buffer);
-    ready!(Pin::new(from).poll_read(cx, &mut read))?;
-    let mut bytes = read.filled();
-    if bytes.is_empty() {
-        return Poll::Ready(Ok(None));
-    }
-    while let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, bytes) {
-        match bytes.get(written?..) {
-            Some(left @ [_, ..]) if left.len() < bytes.len() => bytes = left,
-            Some([]) => return Poll::Ready(Ok(Some(Vec::new()))),
-            _ => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+/// Carries the owner's bytes to the client until their end, which is told.
+async fn down(mut owner: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin, ends: &Ends) -> io::Result<()> {
+    let Patience { silence, untaken } = ends.patience;
+    loop {
+        match timeout(silence, poll_fn(|cx| pass(cx, &mut owner, &mut client))).await {
+            Ok(passed) => match passed? {
+                Passed::All => {}
+                Passed::But(left) => timeout(untaken, client.write_all(&left)).await??,
+                Passed::End => return client.shutdown().await,
+            },
+            Err(_) => ends.check_owner().await?,
         }
     }
-    Poll::Ready(Ok(Some(bytes.to_vec())))
+}
+
+/// What became of the bytes of one read.
+enum Passed {
+    /// The other end has taken them.
+    All,
+    /// It has taken them, but for these.
+    But(Vec<u8>),
+    /// There were none, and there will be none.
+    End,
+}
+
+const _: () = assert!(BUFFER <= READ_BYTES);
+
+/// Reads once, and writes what is taken at once. The buffer is the thread's, so that a connection on which nothing happens has none.
+fn pass(cx: &mut Context<'_>, from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> Poll<io::Result<Passed>> {
+    for_read(|buffer| {
+        let mut read = ReadBuf::new(buffer.split_at_mut(BUFFER).0);
+        ready!(Pin::new(from).poll_read(cx, &mut read))?;
+        let mut bytes = read.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(Passed::End));
+        }
+        while let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, bytes) {
+            match bytes.get(written?..) {
+                Some([]) => return Poll::Ready(Ok(Passed::All)),
+                Some(left) if left.len() < bytes.len() => bytes = left,
+                _ => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            }
+        }
+        Poll::Ready(Ok(Passed::But(bytes.to_vec())))
+    })
 }

@@ -37,7 +37,7 @@ const CLIENTS: usize = 300;
 
 /// What one of them may hold of the node between it and its session, in KiB, however much there is to send: of a body 21 KiB that the other
 /// end has not taken (2 GiB, the largest window of a connection, shared by the 100 000 requests that it may have), one piece of 16 KiB
-/// beyond, and hyper's buffer of 16 KiB for each way; of a WebSocket 8 KiB for each way. The rest is for tasks, tables, and what the allocator
+/// beyond, and hyper's buffer of 16 KiB for each way; of a WebSocket 16 KiB for each way. The rest is for tasks, tables, and what the allocator
 /// cannot give back because of them.
 const EACH: u64 = 128;
 
