@@ -21,14 +21,14 @@ pub(crate) enum Scenario {
     /// A few publish at a rate, every connection receives every message.
     ///
     /// The servers must send what a client emits as EVENT to all clients of all nodes, the sender too (in fanfare: the rule
-    /// `event = "msg", action = "emit"`). Exits with 1 when a message was lost, or a receiver that had to come back was away at the end,
-    /// with 69 when the run could not be made.
+    /// `event = "msg", action = "emit"`). Exits with 1 when a message was lost, came twice or after a later one of its publisher, or a
+    /// receiver that had to come back was away at the end, with 69 when the run could not be made.
     Fanout(Fanout),
     /// Every connection emits events with an ack, the next when an ack has come.
     ///
     /// The servers must answer EVENT by an ack with the arguments that came (in fanfare: the rule `event = "echo", action = "ack"`).
-    /// Exits with 1 when an ack was lost or wrong, or a client that had to come back was away at the end, with 69 when the run could not
-    /// be made.
+    /// Exits with 1 when an ack was lost, wrong or unexpected (a second one, or of nothing that was emitted), or a client that had to come
+    /// back was away at the end, with 69 when the run could not be made.
     Echo(Echo),
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Connecting {
     /// begins is sent again to the next one, and cookies are not sent back.
     ///
     /// Needs two targets or more, and a transport other than `websocket`, which is one request. With a balancer as the one target it is
-    /// for the balancer to decide.
+    /// for the balancer to decide. Publishers whose `--publisher-targets` are only one stay there.
     #[arg(long)]
     pub(crate) no_affinity: bool,
     /// Connections that are counted.
@@ -132,9 +132,9 @@ impl Args {
 
     /// Finds flags that contradict each other.
     fn checked(self) -> Result<Self, clap::Error> {
-        let (connecting, publisher_transport) = match &self.scenario {
-            Scenario::Fanout(fanout) => (&fanout.connecting, fanout.publisher_transport),
-            Scenario::Echo(echo) => (&echo.connecting, None),
+        let (connecting, publisher_transport, publisher_targets) = match &self.scenario {
+            Scenario::Fanout(fanout) => (&fanout.connecting, fanout.publisher_transport, fanout.publisher_targets.len()),
+            Scenario::Echo(echo) => (&echo.connecting, None, 0),
         };
         let conflict = |message: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         if connecting.no_affinity && connecting.targets.len() == 1 {
@@ -142,9 +142,11 @@ impl Args {
                 "--no-affinity needs two --targets or more: with one, every request goes there, and behind a balancer it is for the balancer to decide",
             );
         }
-        let transports = [connecting.transport, publisher_transport.unwrap_or(connecting.transport)];
-        if connecting.no_affinity && transports == [Transport::Websocket; 2] {
-            return conflict("--no-affinity needs --transport polling or upgrade: a WebSocket is one request and stays where it is");
+        let publishers_stay = publisher_transport.unwrap_or(connecting.transport) == Transport::Websocket || publisher_targets == 1;
+        if connecting.no_affinity && connecting.transport == Transport::Websocket && publishers_stay {
+            return conflict(
+                "--no-affinity needs --transport polling or upgrade, or such publishers with two targets or more: a WebSocket is one request and stays where it is",
+            );
         }
         Ok(self)
     }
@@ -224,6 +226,11 @@ mod tests {
         let error = |flags: &str| fanout(flags).unwrap_err();
         assert!(error("--targets http://a:1 --transport polling --no-affinity").contains("two --targets"));
         assert!(error("--targets http://a:1,http://b:1 --no-affinity").contains("--transport polling or upgrade"));
-        assert!(fanout("--targets http://a:1,http://b:1 --no-affinity --publisher-transport upgrade").is_ok());
+        let publishers = "--targets http://a:1,http://b:1 --no-affinity --publisher-transport upgrade";
+        assert!(fanout(publishers).is_ok());
+        assert!(fanout(&format!("{publishers} --publisher-targets http://c:1,http://d:1")).is_ok());
+        assert!(error(&format!("{publishers} --publisher-targets http://c:1")).contains("two targets"));
+        // The receivers do move.
+        assert!(fanout(&format!("{publishers} --publisher-targets http://c:1 --transport polling")).is_ok());
     }
 }

@@ -83,7 +83,7 @@ impl Connector {
     }
 
     /// Makes `count` connections, dealt to the targets in turn from the first on, and gives each with its number to `each` as soon as it
-    /// and those before it are there; the times of their handshakes.
+    /// is there, whatever the number, since one that nobody asks for packets answers no ping; the times of their handshakes.
     pub(crate) async fn connect(
         &self,
         count: usize,
@@ -96,23 +96,21 @@ impl Connector {
         let handshakes = Latencies::new();
         let mut connecting = stream::iter(0..count)
             .map(|number| self.one(number, transport))
-            .buffered(self.at_once);
-        let mut number = 0;
-        while let Some((client, took)) = connecting.try_next().await? {
+            .buffer_unordered(self.at_once);
+        while let Some((number, client, took)) = connecting.try_next().await? {
             handshakes.record(number, took);
             each(number, client);
-            number += 1;
         }
         Ok(handshakes)
     }
 
-    async fn one(&self, number: usize, transport: Transport) -> Result<(Client, Duration), ConnectError> {
+    async fn one(&self, number: usize, transport: Transport) -> Result<(usize, Client, Duration), ConnectError> {
         let begun = Instant::now();
         let connected = async {
             let mut client = Client::connect(self.route(number), transport).await?;
             let took = client.connected().duration_since(begun);
             client.settle().await?;
-            Ok((client, took))
+            Ok((number, client, took))
         };
         connected.await.map_err(|source| ConnectError {
             target: self.targets.get(number % self.targets.len()).cloned().unwrap_or_default(),

@@ -10,6 +10,7 @@
 //! | `cpu` | CPU time of processes, from `/proc` |
 //! | `latency` | distributions of times |
 //! | `progress` | shows on a terminal how far a run is |
+//! | `server` | the server's side of one session, for tests |
 
 mod args;
 mod client;
@@ -19,6 +20,8 @@ mod echo;
 mod fanout;
 mod latency;
 mod progress;
+#[cfg(test)]
+mod server;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -26,8 +29,8 @@ use serde::Serialize;
 
 use args::{Args, Scenario};
 
-/// Exit code of a run in which something was lost.
-const LOST: u8 = 1;
+/// Exit code of a run in which something was lost, repeated, swapped or wrong.
+const FLAWED: u8 = 1;
 /// Exit code of a run that could not be made (sysexits `EX_UNAVAILABLE`).
 const FAILED: u8 = 69;
 
@@ -39,13 +42,13 @@ async fn main() -> ExitCode {
         Scenario::Fanout(args) => {
             let report = fanout::run(&args).await;
             conclude(report, args.connecting.json, |report| {
-                report.lost == 0 && (report.disconnected == 0 || !args.connecting.reconnect)
+                report.lost + report.duplicate + report.out_of_order == 0 && (report.disconnected == 0 || !args.connecting.reconnect)
             })
         }
         Scenario::Echo(args) => {
             let report = echo::run(&args).await;
             conclude(report, args.connecting.json, |report| {
-                report.lost + report.wrong == 0 && (report.disconnected == 0 || !args.connecting.reconnect)
+                report.lost + report.unexpected + report.wrong == 0 && (report.disconnected == 0 || !args.connecting.reconnect)
             })
         }
     }
@@ -60,7 +63,7 @@ fn conclude<R: Display + Serialize>(report: Result<R, impl Display>, json: bool,
             } else {
                 print!("{report}");
             }
-            if good(&report) { ExitCode::SUCCESS } else { ExitCode::from(LOST) }
+            if good(&report) { ExitCode::SUCCESS } else { ExitCode::from(FLAWED) }
         }
         Err(error) => {
             eprintln!("fanfare-load: {error}");

@@ -90,7 +90,7 @@ impl Upgrade {
                 held.into_iter().for_each(|packet| websocket.send(packet));
                 Poll::Ready(Ok(Step::Done(websocket)))
             }
-            // Between two polls: the next one begins when this is asked again.
+            // Not to be reached: a session that is not paused has a poll under way now, and nobody asks this once it is over.
             probe => {
                 self.probe = probe;
                 Poll::Pending

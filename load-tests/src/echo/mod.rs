@@ -6,6 +6,7 @@
 //! | `report` | the result, for people and as JSON |
 
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -141,17 +142,31 @@ async fn ask(run: Arc<Run>, index: usize, client: Client, share: usize, mut begu
         tokio::select! {
             text = asker.client.next() => match text {
                 Ok(_) => {}
-                Err(error) => if !asker.come_back(&error, None).await { return asker.outcome(false) },
+                Err(error) => {
+                    let patience = asker.run.patience;
+                    let deadline = async {
+                        if let Some(until) = end(&mut begun).await {
+                            tokio::time::sleep_until((until + patience).into()).await;
+                        }
+                    };
+                    if !asker.come_back(&error, deadline).await {
+                        return asker.outcome(false);
+                    }
+                }
             },
-            until = async { begun.wait_for(Option::is_some).await.map(|until| *until) } => match until {
-                Ok(Some(until)) => break until,
-                // The run could not be made.
-                Ok(None) | Err(_) => return asker.outcome(true),
+            until = end(&mut begun) => match until {
+                Some(until) => break until,
+                None => return asker.outcome(true),
             },
         }
     };
     let alive = asker.ask(share, until).await;
     asker.outcome(alive)
+}
+
+/// When the run is over, as soon as it has begun; `None` if it could not be made. Cancel safe.
+async fn end(begun: &mut watch::Receiver<Option<Instant>>) -> Option<Instant> {
+    begun.wait_for(Option::is_some).await.ok().and_then(|until| *until)
 }
 
 /// One client.
@@ -175,7 +190,8 @@ impl Asker {
                 text = self.client.next() => match text {
                     Ok(text) => self.receive(&text, until),
                     Err(error) => {
-                        if !self.come_back(&error, Some(until + self.run.patience)).await {
+                        let deadline = tokio::time::sleep_until((until + self.run.patience).into());
+                        if !self.come_back(&error, deadline).await {
                             return false;
                         }
                         self.emit(share, until);
@@ -216,14 +232,13 @@ impl Asker {
         }
     }
 
-    /// Whether there is a new session, before `deadline` if one is given.
-    async fn come_back(&mut self, why: &ClientError, deadline: Option<Instant>) -> bool {
+    /// Whether there is a new session, before `deadline` has come.
+    async fn come_back(&mut self, why: &ClientError, deadline: impl Future<Output = ()>) -> bool {
         let connector = &self.run.connector;
         self.acks.end_session(connector.reconnect);
-        let back = connector.come_back(self.index, why);
-        let back = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), back).await.unwrap_or(None),
-            None => back.await,
+        let back = tokio::select! {
+            back = connector.come_back(self.index, why) => back,
+            () = deadline => None,
         };
         let Some(back) = back else { return false };
         self.client = back;
@@ -236,5 +251,50 @@ impl Asker {
             last_ack: self.last_ack,
             alive,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        args::{Args, Scenario},
+        client::{Route, Transport},
+        server,
+    };
+
+    #[tokio::test]
+    async fn a_client_whose_servers_die_before_the_run_begins_ends_with_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap().to_string();
+        let line = ["fanfare-load", "echo", "--reconnect", "--targets", &format!("http://{target}")];
+        let Scenario::Echo(args) = Args::try_parse_from(line).unwrap().scenario else {
+            panic!("another scenario");
+        };
+        let route = Route::new(&vec![target].into(), 0, true);
+        let (client, session) = tokio::join!(Client::connect(route, Transport::Websocket), server::accept(&listener));
+        let run = Arc::new(Run {
+            event: args.event,
+            size: 16,
+            patience: Duration::from_millis(300),
+            connector: Connector::new(&args.connecting),
+            latencies: Latencies::new(),
+        });
+        let (begin, begun) = watch::channel(None);
+        let asking = tokio::spawn(ask(Arc::clone(&run), 0, client.unwrap(), 1, begun));
+        drop((session, listener));
+        let ended = async {
+            while run.connector.first_end().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            begin.send_replace(Some(Instant::now() + run.patience));
+            asking.await.unwrap()
+        };
+        let outcome = tokio::time::timeout(Duration::from_secs(15), ended).await.expect("it ends");
+        assert!(!outcome.alive);
+        assert_eq!(outcome.counts, Counts::default());
     }
 }

@@ -31,7 +31,7 @@ mod tally;
 pub(crate) use report::Report;
 
 use message::Message;
-use publish::{Schedule, publish};
+use publish::{Schedule, publish, publish_one};
 use tally::{Counts, Tally};
 
 /// Why a run could not be made.
@@ -51,6 +51,7 @@ pub(crate) enum FanoutError {
 /// What all connections share.
 #[derive(Debug)]
 struct Run {
+    /// As JSON.
     event: String,
     publishers: usize,
     schedule: Schedule,
@@ -69,7 +70,7 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
     let connecting = &args.connecting;
     let (connected, publishers) = (connecting.connections.get(), args.publishers.get());
     let run = Arc::new(Run {
-        event: args.event.clone(),
+        event: serde_json::Value::from(args.event.as_str()).to_string(),
         publishers,
         schedule: Schedule::new(publishers, args.rate, args.duration),
         begun: OnceLock::new(),
@@ -80,15 +81,19 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
     let mut receiving = JoinSet::new();
     let receive = |index, client| drop(receiving.spawn(receive(Arc::clone(&run), index, client, stopped.clone())));
     let handshakes = run.connector.connect(connected, connecting.transport, receive).await?;
-    let mut publishing = Vec::new();
+    let (begin, begun) = watch::channel(None);
+    let mut publishing = JoinSet::new();
+    let publish_one =
+        |publisher, client| drop(publishing.spawn(publish_one(Arc::clone(&run), begun.clone(), publisher, client, args.size as usize)));
     let transport = args.publisher_transport.unwrap_or(connecting.transport);
     Connector::elsewhere(connecting, &args.publisher_targets)
-        .connect(publishers, transport, |_, client| publishing.push(client))
+        .connect(publishers, transport, publish_one)
         .await?;
 
     let meter = Meter::start(&connecting.server_pids)?;
     let begun = *run.begun.get_or_init(Instant::now);
-    let published = publish(&run, begun, publishing, args, &stopped).await?;
+    begin.send_replace(Some(begun));
+    let published = publish(&run, publishing, args, &stopped).await?;
     let expected = published.messages * connected as u64;
     let last_arrival = await_stragglers(&run, expected, args.patience).await;
     let cpu = meter.stop(run.latencies.count());

@@ -67,22 +67,17 @@ pub(super) struct Published {
     pub(super) overrun: u64,
 }
 
-/// Publishes all that is scheduled. The connections stay until `stopped`: one that is closed with unread data is reset, and a server that
-/// has not yet read the last messages would never see them.
+/// Waits until the publishers have published all that is scheduled. The connections stay until `stopped`: one that is closed with unread
+/// data is reset, and a server that has not yet read the last messages would never see them.
 pub(super) async fn publish(
-    run: &Arc<Run>,
-    begun: Instant,
-    publishers: Vec<Client>,
+    run: &Run,
+    mut publishing: JoinSet<Result<(u64, Client), ClientError>>,
     args: &Fanout,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Published, FanoutError> {
     let total = run.schedule.total;
     let receivers = args.connecting.connections.get() as u64;
-    let progress = progress::bar(total * publishers.len() as u64 * receivers, "delivered");
-    let mut publishing = JoinSet::new();
-    for (publisher, client) in publishers.into_iter().enumerate() {
-        publishing.spawn(publish_one(Arc::clone(run), begun, publisher, client, args.size as usize));
-    }
+    let progress = progress::bar(total * run.publishers as u64 * receivers, "delivered");
     let mut published = Published::default();
     let mut ticks = tokio::time::interval(progress::TICK);
     loop {
@@ -104,15 +99,26 @@ pub(super) async fn publish(
     Ok(published)
 }
 
-/// Sends every message when it is due, or as soon after as can be; how many left late, and the connection.
-async fn publish_one(
+/// Keeps the session until `begun` tells the beginning of the schedule, and sends every message when it is due, or as soon after as can be;
+/// how many left late, and the connection.
+pub(super) async fn publish_one(
     run: Arc<Run>,
-    begun: Instant,
+    mut begun: watch::Receiver<Option<Instant>>,
     publisher: usize,
     mut client: Client,
     size: usize,
 ) -> Result<(u64, Client), ClientError> {
     let schedule = &run.schedule;
+    let begun = loop {
+        tokio::select! {
+            text = client.next() => drop(text?),
+            begun = async { begun.wait_for(Option::is_some).await.ok().and_then(|begun| *begun) } => match begun {
+                Some(begun) => break begun,
+                // The run could not be made: nobody asks what became of this.
+                None => return Err(ClientError::Closed),
+            },
+        }
+    };
     let mut late = 0;
     let mut sequence = 1;
     while sequence <= schedule.total {
