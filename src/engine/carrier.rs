@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{driver::now, mailbox::Mailbox, polling::Answer};
+use super::{driver::now, polling::Answer};
 
-/// How long an answer may be on its way: for longer than a node takes to learn that a connection leads nowhere (`timeouts.send`, 30 s).
+/// How long an answer may be on its way: for longer than it takes to learn that a connection leads nowhere.
 const ON_ITS_WAY: Duration = Duration::from_secs(35);
 
-/// How soon after an answer the client's next poll comes, and none that is sent again over a carrier that lives: no node gives up another,
-/// which was silent, before that.
+/// How soon after an answer a client's next poll comes. One of the same mark that comes so soon, and waits until the answer is known to have
+/// arrived at the other end of its carrier, has the mark by chance.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Bytes of a mark; a longer one counts as none.
@@ -89,22 +89,21 @@ impl Parked {
         marks == Marks::Differ && mark.is_some() && mark == coming.mark
     }
 
-    /// Answers it with messages. The answer to a poll that was carried is kept until the next one. Answers whether they are lost: the request
-    /// was given up in this very moment.
-    pub(super) fn deliver(self, mailbox: &Mailbox, answer: Answer) -> Result<(), ()> {
-        let Some(carried) = self.carried else {
-            return self.answer.send(answer).map_err(drop);
-        };
-        let (mark, carrier) = *carried;
-        let kept = Carried {
-            mark,
+    /// What is kept until the next poll when this one is answered, if it was carried.
+    pub(super) fn kept(&self, answer: &Answer) -> Option<Box<Carried>> {
+        let (mark, carrier) = self.carried.as_deref()?;
+        Some(Box::new(Carried {
+            mark: mark.clone(),
             carrier: carrier.clone(),
             answer: answer.clone(),
             at: now(),
-        };
-        mailbox.keep(kept);
+        }))
+    }
+
+    /// Answers it with messages. Answers whether they are lost: the request was given up in this very moment, and nothing is kept.
+    pub(super) fn deliver(self, answer: Answer) -> Result<(), ()> {
         match self.answer.send(answer) {
-            Err(_) if !carrier.has_broken() => Err(()),
+            Err(_) if !self.carried.is_some_and(|carried| carried.1.has_broken()) => Err(()),
             _ => Ok(()),
         }
     }
@@ -157,6 +156,8 @@ impl Carried {
         let came = coming.since.unwrap_or_else(now);
         let (same, on_its_way) = (mark.is_some() && self.mark.as_deref() == mark, came < self.at + ON_ITS_WAY);
         match (self.carrier.has_broken(), same) {
+            // It waited beside the one before, and was answered in its place.
+            (_, false) if came < self.at => return Before::Lost,
             (_, false) if mark.is_some() && self.mark.is_some() => *marks = Marks::Differ,
             (true, false) if on_its_way => return Before::Lost,
             (_, false) => {}

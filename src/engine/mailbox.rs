@@ -56,7 +56,7 @@ pub(super) struct State {
     /// The poll that waits for an answer. Its receiver is the HTTP request.
     pub(super) poll: Option<Parked>,
     /// The one before, if it was carried.
-    carried: Option<Box<Carried>>,
+    pub(super) carried: Option<Box<Carried>>,
     marks: Marks,
     /// A POST is under way, from its head to its answer: the HTTP request has the receiver, and learns from it when the session ends.
     pub(super) posting: Option<oneshot::Sender<()>>,
@@ -271,17 +271,6 @@ impl Mailbox {
         wake(waker);
         drop(refused);
         Ok(parking)
-    }
-
-    /// Keeps what a poll was answered that was carried.
-    pub(super) fn keep(&self, carried: Carried) {
-        let mut state = self.lock();
-        let before = match state.phase {
-            Phase::Ended => Some(Box::new(carried)),
-            Phase::Open | Phase::Closing => state.carried.replace(Box::new(carried)),
-        };
-        drop(state);
-        drop(before);
     }
 
     /// Answers the poll that waits, if one does, with a noop.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::protocol::engineio::{
     handshake::Refusal,
@@ -176,14 +176,14 @@ pub struct Poll {
 impl Poll {
     /// Parks a poll. One that overlaps another ends the session.
     pub(super) fn begin(handle: &Handle, coming: Coming<'_>) -> Result<Routed, Refusal> {
-        let (answer, receiver) = oneshot::channel();
+        let (came, (answer, receiver)) = (now(), oneshot::channel());
         Ok(match handle.0.park(Parked::new(answer, coming), coming)? {
             Parking::Parked => Routed::Poll(Self {
                 handle: handle.clone(),
                 answer: Some(receiver),
                 carrier: coming.carrier.cloned(),
             }),
-            Parking::Early(carrier) => Routed::Early(carrier, now()),
+            Parking::Early(carrier) => Routed::Early(carrier, came),
             Parking::Answered(answer) => {
                 handle.0.shared.counters.polls_repeated.increment();
                 Routed::Reply(Reply::payload(answer, handle.0.callback.as_ref()))
@@ -210,7 +210,9 @@ impl Future for Poll {
 
 impl Drop for Poll {
     fn drop(&mut self) {
-        if self.answer.is_none() {
+        // One that has lost its place, to the same poll or with the session, is nobody's to give up.
+        let waits = |answer: &mut oneshot::Receiver<Answer>| !matches!(answer.try_recv(), Err(TryRecvError::Closed));
+        if !self.answer.as_mut().is_some_and(waits) {
             return;
         }
         match &self.carrier {

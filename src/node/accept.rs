@@ -73,6 +73,14 @@ impl Whose {
         }
     }
 
+    /// How long they may leave unacknowledged what was sent.
+    fn send_timeout(&self, configured: Duration) -> Duration {
+        match self {
+            Self::Clients { .. } => configured,
+            Self::Operators => configured.min(sticky::UNACKNOWLEDGED),
+        }
+    }
+
     /// How HTTP is spoken with them.
     fn http(&self, header_timeout: Duration) -> auto::Builder<TokioExecutor> {
         let mut http = http(header_timeout);
@@ -291,7 +299,7 @@ impl Connections {
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, places: (OwnedSemaphorePermit, Place)) {
         // A socket that refuses an option is gone already, and says so at the first read.
-        if stream.set_nodelay(true).is_err() || set_send_timeout(&stream, self.send_timeout).is_err() {
+        if stream.set_nodelay(true).is_err() || set_send_timeout(&stream, self.whose.send_timeout(self.send_timeout)).is_err() {
             return;
         }
         let requests = Arc::<Requests>::default();

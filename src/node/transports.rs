@@ -64,10 +64,6 @@ pub(super) struct Transports {
     pub(super) sticky: Option<Sticky>,
 }
 
-/// How long a poll waits for news of the one before: as long as it takes a busy node to hear of a connection's end. One that overlaps another
-/// all the same breaks the protocol.
-const MOMENT: Duration = Duration::from_secs(5);
-
 /// The routes: the path, a slash, and anything below.
 pub(super) fn router(transports: &Arc<Transports>) -> Router {
     let path = &transports.path;
@@ -207,7 +203,7 @@ impl Transports {
     async fn route(&self, asked: engine::Request<'_>) -> Routed {
         match self.engine.request(&asked) {
             Routed::Early(carrier, since) => {
-                tokio::time::timeout(MOMENT, carrier.broken()).await.ok();
+                tokio::time::timeout(sticky::NEWS, carrier.broken()).await.ok();
                 let since = Some(since);
                 self.engine.request(&engine::Request { since, ..asked })
             }

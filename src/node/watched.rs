@@ -18,8 +18,8 @@ use crate::engine::Carrier;
 /// HTTP gives it up, for an end that is silent, requests are given up first.
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
     carrier: Ending,
+    stream: TcpStream,
 }
 
 /// Whatever ends a connection: what is still asked for on it later is not answered.

@@ -450,16 +450,29 @@ impl Driver {
 
     /// Answers the poll with what waits.
     fn answer_poll(&mut self) {
-        let (poll, mut batch) = {
+        let mut batch = {
             let mut state = self.mailbox.lock();
-            let Some(poll) = state.poll.take() else { return };
-            (poll, state.outbox.take(POLL_BYTES))
+            if state.poll.is_none() {
+                return;
+            }
+            state.outbox.take(POLL_BYTES)
         };
         let answer = Answer::of(&batch.entries, self.mailbox.dialect);
+        // In one step: a poll that comes now finds the one that waits, or its answer.
+        let (poll, before) = {
+            let mut state = self.mailbox.lock();
+            let Some(poll) = state.poll.take() else {
+                state.outbox.put_back(batch);
+                return;
+            };
+            let kept = poll.kept(&answer);
+            (poll, std::mem::replace(&mut state.carried, kept))
+        };
+        drop(before);
         let counters = &self.mailbox.shared.counters;
         counters.bytes_out.add(answer.body.len() as u64);
         counters.messages_out.add(batch.advance(usize::MAX) as u64);
-        if poll.deliver(&self.mailbox, answer).is_err() {
+        if poll.deliver(answer).is_err() {
             // The request was given up in this very moment, and what it was to carry is lost.
             self.session.violated(None);
         }

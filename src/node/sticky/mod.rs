@@ -67,6 +67,13 @@ impl Default for ForwardConfig {
     }
 }
 
+/// How long another node may leave unacknowledged what was sent to it: so soon is it known that a connection leads nowhere.
+pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+
+/// How long a poll waits for news of the one before: until the answer to that has been acknowledged, or its connection has broken. One that
+/// overlaps another all the same breaks the protocol.
+pub(super) const NEWS: Duration = Duration::from_secs(5);
+
 /// Requests of sessions, after which it is looked at how many are other nodes'.
 const ENOUGH: u64 = 1000;
 

@@ -143,7 +143,7 @@ impl Drop for Place {
 /// How long the ends of a WebSocket that is carried may do nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// How long the owner may be silent before it is asked whether it lives: it pings its client more often.
+    /// How long the owner may be silent: it pings its client, or answers its pings, much more often.
     silence: Duration,
     /// How long the client may take nothing.
     untaken: Duration,
@@ -152,7 +152,7 @@ pub(super) struct Patience {
 impl From<&Config> for Patience {
     fn from(config: &Config) -> Self {
         Self {
-            silence: config.ping_interval.saturating_add(config.ping_timeout),
+            silence: config.ping_interval.saturating_add(config.ping_timeout).saturating_mul(2),
             untaken: config.write_timeout,
         }
     }
@@ -218,10 +218,17 @@ async fn down(mut owner: impl AsyncRead + Unpin, mut client: impl AsyncWrite + U
         match timeout(silence, poll_fn(|cx| pass(cx, &mut owner, &mut client))).await {
             Ok(passed) => match passed? {
                 Passed::All => {}
-                Passed::But(left) => timeout(untaken, client.write_all(&left)).await??,
+                Passed::But(left) => {
+                    let mut left = &*left;
+                    while !left.is_empty() {
+                        let taken = timeout(untaken, client.write(left)).await??;
+                        left = left.get(taken..).filter(|_| taken > 0).ok_or(io::ErrorKind::WriteZero)?;
+                    }
+                }
                 Passed::End => return client.shutdown().await,
             },
-            Err(_) => ends.check_owner().await?,
+            // A session that lives is heard of more often.
+            Err(silent) => return Err(silent.into()),
         }
     }
 }
