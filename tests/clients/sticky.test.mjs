@@ -2,7 +2,7 @@
 // middle of it a node is killed, and only its sessions end.
 
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { test } from "node:test";
 import { nats, redis } from "./testbed/backends.mjs";
 import { tagOf } from "./testbed/clients.mjs";
 import { Cluster } from "./testbed/cluster.mjs";
@@ -44,11 +44,13 @@ for (const [name, start, transports] of [
     try {
       const clients = await crowd(cluster);
       await acks(clients);
+      const own = ["--transport", transports === POLLING ? "polling" : "upgrade", "--connections", `${OWN}`];
+      assertAcks(await load("echo", [cluster.url], [...own, "--in-flight", "100", "--duration", "3", "--patience", "60"]));
       const streams = clients.map((client) => new Stream(client));
-      const flags = ["--transport", transports === POLLING ? "polling" : "upgrade", "--publisher-transport", "websocket"];
-      const publisher = ["--publisher-targets", cluster.nodes[0].url, "--event", "announce", "--rate", `${RATE}`, "--duration", `${EVENTS / RATE}`];
+      const publisher = ["--publisher-transport", "websocket", "--publisher-targets", cluster.nodes[0].url, "--event", "announce"];
+      const flags = [...own, ...publisher, "--rate", `${RATE}`, "--duration", `${EVENTS / RATE}`, "--reconnect"];
       let ended;
-      const { code, report } = await load("fanout", [cluster.url], [...flags, ...publisher, "--connections", `${OWN}`, "--reconnect"], async () => {
+      const { code, report } = await load("fanout", [cluster.url], flags, async () => {
         await until("the stock clients see events", () => streams.every((stream) => stream.last >= UNTIL_DEATH), { within: PATIENCE });
         await assertForwarded(cluster);
         cluster.assertAlive();
@@ -113,6 +115,13 @@ async function acks(clients) {
   await soon("all acks", Promise.all(answered), PATIENCE);
 }
 
+/** Every client of fanfare-load is answered, by its own values. */
+function assertAcks({ code, report }) {
+  const { acked, lost, late, unexpected, wrong, disconnected } = report;
+  assert.deepEqual({ acked, lost, late, unexpected, wrong, disconnected }, { acked: report.emitted, lost: 0, late: 0, unexpected: 0, wrong: 0, disconnected: 0 });
+  assert.ok(acked >= OWN && code === 0, JSON.stringify(report));
+}
+
 /** Most requests reached another node than their session's. */
 async function assertForwarded(cluster) {
   const sum = async (name) => (await Promise.all(cluster.nodes.map((node) => node.metric(name)))).reduce((a, b) => a + b);
@@ -120,6 +129,12 @@ async function assertForwarded(cluster) {
   // One that was handed on is counted where it arrived, and where it was answered.
   const share = forwarded / (answered - forwarded);
   assert.ok(share >= 0.6, `${forwarded} of ${answered - forwarded} requests were handed on`);
+  // Each node says so, once, when it has handed on a thousand.
+  const said = cluster.nodes.map((node) => node.report("").split("many requests reach another node").length - 1);
+  for (const [i, node] of cluster.nodes.entries()) {
+    const due = (await node.metric("fanfare_forwarded_total")) > 1000;
+    assert.ok(said[i] === 1 || (said[i] === 0 && !due), `said ${said[i]} times`);
+  }
 }
 
 /** Who ends with a node: the sessions that it has, and those of others whose WebSocket it carries. */

@@ -1,6 +1,7 @@
 //! Polling behind a balancer that does not keep clients on their nodes: a request goes to the node that owns its session, whichever node it
 //! has reached.
 
+mod carried;
 mod crowd;
 
 use std::{
