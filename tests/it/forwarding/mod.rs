@@ -39,7 +39,7 @@ const CLIENTS: usize = 300;
 /// end has not taken (2 GiB, the largest window of a connection, shared by the 100 000 requests that it may have), one piece of 16 KiB
 /// beyond, and hyper's buffer of 16 KiB for each way; of a WebSocket 16 KiB for each way. The rest is for tasks, tables, and what the allocator
 /// cannot give back because of them.
-const EACH: u64 = 128;
+const EACH: u64 = 192;
 
 /// A message that no buffer on a narrow way takes, in bytes.
 const FLOOD: usize = 400_000;
