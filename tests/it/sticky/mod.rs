@@ -352,6 +352,21 @@ async fn what_a_node_had_for_a_client_when_it_died_comes_through_another() {
 }
 
 #[tokio::test]
+async fn requests_are_handed_on_while_the_backend_is_away() {
+    let bus = MemoryBus::new();
+    let ((owner, one), (here, two)) = (start_on(&bus, secret).await, start_on(&bus, secret).await);
+    let nodes = vec![owner, here];
+    acquainted(&nodes).await;
+    one.set_connected(false);
+    two.set_connected(false);
+    let session = Polling::connect_at(&addresses(&nodes, 0)).await;
+    session.send(r#"42["echo",1]"#).await;
+    assert_eq!(session.receive().await, [r#"42["echo",1]"#]);
+    assert!(metric(nodes[0].internal_addr(), "fanfare_forwarded_here_total").await > 0);
+    stop(nodes).await;
+}
+
+#[tokio::test]
 async fn a_node_that_shuts_down_answers_the_polls_of_others_sessions() {
     let mut nodes = nodes(2, |_| {}).await;
     let session = Polling::connect(nodes[0].public_addr()).await;
