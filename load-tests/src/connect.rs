@@ -98,7 +98,7 @@ impl Connector {
             .map(|number| self.one(number, transport))
             .buffer_unordered(self.at_once);
         while let Some((number, client, took)) = connecting.try_next().await? {
-            handshakes.record(number, took);
+            handshakes.record(took);
             each(number, client);
         }
         Ok(handshakes)
@@ -125,7 +125,7 @@ impl Connector {
     /// A new session of a client whose last one has ended; `None` if it is not to come back. It comes back as stock clients do: the first
     /// attempt after 0.5 to 1.5 s, until one succeeds. That goes to a target by chance, and the next attempt to the next one: the one of
     /// before may be gone. Cancel safe.
-    pub(crate) async fn come_back(&self, number: usize, why: &ClientError) -> Option<Client> {
+    pub(crate) async fn come_back(&self, why: &ClientError) -> Option<Client> {
         let ended = Instant::now();
         self.first_end.get_or_init(|| why.to_string());
         if !self.reconnect {
@@ -136,7 +136,7 @@ impl Connector {
         loop {
             tokio::time::sleep(delay(attempt, random())).await;
             if let Ok(client) = Client::connect(self.route(first + attempt), self.transport).await {
-                self.away.record(number, client.connected().duration_since(ended));
+                self.away.record(client.connected().duration_since(ended));
                 return Some(client);
             }
             attempt += 1;

@@ -79,7 +79,7 @@ pub(crate) async fn run(args: &Echo) -> Result<Report, EchoError> {
     let mut clients = JoinSet::new();
     let spawn = |index: usize, client| {
         let share = in_flight / connected + usize::from(index < in_flight % connected);
-        drop(clients.spawn(ask(Arc::clone(&run), index, client, share, begun.clone())));
+        drop(clients.spawn(ask(Arc::clone(&run), client, share, begun.clone())));
     };
     let handshakes = run.connector.connect(connected, connecting.transport, spawn).await?;
 
@@ -123,6 +123,7 @@ pub(crate) async fn run(args: &Echo) -> Result<Report, EchoError> {
         wrong: counts.wrong,
         acked_per_second: counts.acked as f64 / elapsed,
         latency_ms: run.latencies.percentiles(),
+        latency_curve_ms: run.latencies.curve(),
         own_cpu_us_per_ack: cpu.own,
         server_cpu_us_per_ack: cpu.servers(),
         server_cpu_us_per_ack_by_pid: cpu.by_pid,
@@ -130,11 +131,10 @@ pub(crate) async fn run(args: &Echo) -> Result<Report, EchoError> {
 }
 
 /// Keeps `share` events of one client under way from the moment that `begun` tells an end until that, and awaits the last acks.
-async fn ask(run: Arc<Run>, index: usize, client: Client, share: usize, mut begun: watch::Receiver<Option<Instant>>) -> Outcome {
+async fn ask(run: Arc<Run>, client: Client, share: usize, mut begun: watch::Receiver<Option<Instant>>) -> Outcome {
     let mut asker = Asker {
         acks: Acks::new(&run.event, run.size),
         run,
-        index,
         client,
         last_ack: None,
     };
@@ -173,7 +173,6 @@ async fn end(begun: &mut watch::Receiver<Option<Instant>>) -> Option<Instant> {
 #[derive(Debug)]
 struct Asker {
     run: Arc<Run>,
-    index: usize,
     client: Client,
     acks: Acks,
     last_ack: Option<Instant>,
@@ -226,7 +225,7 @@ impl Asker {
     fn receive(&mut self, text: &str, until: Instant) {
         let now = Instant::now();
         if let Some(took) = self.acks.receive(text, now) {
-            self.run.latencies.record(self.index, took);
+            self.run.latencies.record(took);
             self.last_ack = Some(now);
             self.emit(1, until);
         }
@@ -237,7 +236,7 @@ impl Asker {
         let connector = &self.run.connector;
         self.acks.end_session(connector.reconnect);
         let back = tokio::select! {
-            back = connector.come_back(self.index, why) => back,
+            back = connector.come_back(why) => back,
             () = deadline => None,
         };
         let Some(back) = back else { return false };
@@ -284,7 +283,7 @@ mod tests {
             latencies: Latencies::new(),
         });
         let (begin, begun) = watch::channel(None);
-        let asking = tokio::spawn(ask(Arc::clone(&run), 0, client.unwrap(), 1, begun));
+        let asking = tokio::spawn(ask(Arc::clone(&run), client.unwrap(), 1, begun));
         drop((session, listener));
         let ended = async {
             while run.connector.first_end().is_none() {

@@ -41,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) acked_per_second: f64,
     /// From the emit to the ack, in milliseconds.
     pub(crate) latency_ms: Percentiles,
+    /// The whole of that distribution: pairs of a quantile and its milliseconds.
+    pub(crate) latency_curve_ms: Vec<(f64, f64)>,
     /// CPU of the generator per ack, in microseconds.
     pub(crate) own_cpu_us_per_ack: f64,
     /// CPU of the servers per ack, in microseconds; absent unless their processes were named and lived until the end.

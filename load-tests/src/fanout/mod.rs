@@ -79,7 +79,7 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
     });
     let (stop, stopped) = watch::channel(false);
     let mut receiving = JoinSet::new();
-    let receive = |index, client| drop(receiving.spawn(receive(Arc::clone(&run), index, client, stopped.clone())));
+    let receive = |_, client| drop(receiving.spawn(receive(Arc::clone(&run), client, stopped.clone())));
     let handshakes = run.connector.connect(connected, connecting.transport, receive).await?;
     let (begin, begun) = watch::channel(None);
     let mut publishing = JoinSet::new();
@@ -127,6 +127,7 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
         out_of_order: counts.out_of_order,
         delivered_per_second: counts.received as f64 / elapsed,
         latency_ms: run.latencies.percentiles(),
+        latency_curve_ms: run.latencies.curve(),
         own_cpu_us_per_delivery: cpu.own,
         server_cpu_us_per_delivery: cpu.servers(),
         server_cpu_us_per_delivery_by_pid: cpu.by_pid,
@@ -134,7 +135,7 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
 }
 
 /// Counts what one client receives until the run is over; whether it had a session then.
-async fn receive(run: Arc<Run>, index: usize, mut client: Client, mut stopped: watch::Receiver<bool>) -> (Tally, bool) {
+async fn receive(run: Arc<Run>, mut client: Client, mut stopped: watch::Receiver<bool>) -> (Tally, bool) {
     let mut tally = Tally::new(run.publishers, run.schedule.total);
     loop {
         let text = tokio::select! {
@@ -146,12 +147,12 @@ async fn receive(run: Arc<Run>, index: usize, mut client: Client, mut stopped: w
                 if let Some(message) = Message::decode(&text, &run.event)
                     && tally.deliver(message.publisher, message.sequence)
                 {
-                    run.latencies.record(index, run.age(message));
+                    run.latencies.record(run.age(message));
                 }
             }
             Err(error) => {
                 let back = tokio::select! {
-                    back = run.connector.come_back(index, &error) => back,
+                    back = run.connector.come_back(&error) => back,
                     _ = stopped.wait_for(|stop| *stop) => None,
                 };
                 let Some(back) = back else { return (tally, false) };

@@ -45,6 +45,8 @@ pub(crate) struct Report {
     pub(crate) delivered_per_second: f64,
     /// From the moment a message was due to its arrival, in milliseconds.
     pub(crate) latency_ms: Percentiles,
+    /// The whole of that distribution: pairs of a quantile and its milliseconds.
+    pub(crate) latency_curve_ms: Vec<(f64, f64)>,
     /// CPU of the generator per delivery, in microseconds.
     pub(crate) own_cpu_us_per_delivery: f64,
     /// CPU of the servers per delivery, in microseconds; absent unless their processes were named and lived until the end.
