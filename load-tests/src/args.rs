@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use clap::{Args as Group, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::client::Transport;
+use crate::{client::Transport, report::Reporting};
 
 /// A load generator for Socket.IO servers.
 #[derive(Debug, Parser)]
@@ -22,13 +22,15 @@ pub(crate) enum Scenario {
     ///
     /// The servers must send what a client emits as EVENT to all clients of all nodes, the sender too (in fanfare: the rule
     /// `event = "msg", action = "emit"`). Exits with 1 when a message was lost, came twice or after a later one of its publisher, or a
-    /// receiver that had to come back was away at the end, with 69 when the run could not be made.
+    /// receiver that had to come back was away at the end, with 3 when a bound of `--fail-if` was
+    /// broken, with 69 when the run could not be made.
     Fanout(Fanout),
     /// Every connection emits events with an ack, the next when an ack has come.
     ///
     /// The servers must answer EVENT by an ack with the arguments that came (in fanfare: the rule `event = "echo", action = "ack"`).
     /// Exits with 1 when an ack was lost, wrong or unexpected (a second one, or of nothing that was emitted), or a client that had to come
-    /// back was away at the end, with 69 when the run could not be made.
+    /// back was away at the end, with 3 when a bound of `--fail-if` was
+    /// broken, with 69 when the run could not be made.
     Echo(Echo),
 }
 
@@ -59,12 +61,12 @@ pub(crate) struct Connecting {
     /// What it could not get between its sessions counts as missed, not as lost.
     #[arg(long)]
     pub(crate) reconnect: bool,
-    /// Processes of the servers (and their backend), separated by commas: their CPU time is read from /proc.
+    /// Processes of the servers (and their backend), separated by commas: their CPU time and memory are read from /proc.
     #[arg(long, value_delimiter = ',')]
     pub(crate) server_pids: Vec<u32>,
-    /// Prints the result as one line of JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// What becomes of the result.
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
 }
 
 /// `fanfare-load fanout`
@@ -128,6 +130,11 @@ impl Args {
     /// Reads the command line; ends the process when there is something wrong with it.
     pub(crate) fn read() -> Self {
         Self::checked(Self::parse()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Ends the process with what is wrong with the command line.
+    pub(crate) fn refuse(message: &str) -> ! {
+        Self::command().error(ErrorKind::ValueValidation, message).exit()
     }
 
     /// Finds flags that contradict each other.
@@ -196,7 +203,7 @@ mod tests {
         assert_eq!(fanout.connecting.targets, ["127.0.0.1:1", "[::1]:2"]);
         assert_eq!(fanout.connecting.transport, Transport::Websocket);
         assert_eq!(fanout.duration, Duration::from_secs(3));
-        assert!(fanout.connecting.json && !fanout.connecting.reconnect);
+        assert!(fanout.connecting.reporting.json && !fanout.connecting.reconnect);
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! CPU time of processes, from `/proc`.
+//! CPU time of processes, from `/proc`, and what it was used for.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use serde::Serialize;
+use crate::memory::Memory;
 
 /// The kernel reports in ticks of this length to user space (`USER_HZ`), on every architecture that Linux still supports but Alpha.
 const TICK: Duration = Duration::from_millis(10);
@@ -17,20 +20,40 @@ pub(crate) struct CpuError {
     source: io::Error,
 }
 
-/// CPU times at the beginning of a measurement.
+/// What processes had used at the beginning of a measurement.
 #[derive(Debug)]
 pub(crate) struct Meter {
+    begun: Instant,
     own: Duration,
-    servers: Vec<(u32, Duration)>,
+    servers: Vec<Server>,
 }
 
-/// CPU time that was used for one of the things that a run counts, in microseconds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One of the servers' processes at the beginning.
+#[derive(Debug)]
+struct Server {
+    pid: u32,
+    cpu: Duration,
+    memory: Option<Memory>,
+}
+
+/// What processes used between the beginning and the end of a measurement.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Used {
-    /// By the generator.
-    pub(crate) own: f64,
-    /// By each of the servers' processes, in the order given; `None` for one that has ended meanwhile.
-    pub(crate) by_pid: Vec<Option<f64>>,
+    /// How long that was.
+    pub(crate) took: Duration,
+    /// CPU time of the generator.
+    pub(crate) own: Duration,
+    /// Of each of the servers' processes, in the order given; `None` for one that has ended meanwhile.
+    pub(crate) servers: Vec<Option<UsedBy>>,
+}
+
+/// What one process used.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct UsedBy {
+    /// CPU time.
+    pub(crate) cpu: Duration,
+    /// Its memory, at the beginning or at the end, whichever was more.
+    pub(crate) memory: Memory,
 }
 
 impl Meter {
@@ -39,35 +62,72 @@ impl Meter {
     /// # Errors
     /// When one of them cannot be read.
     pub(crate) fn start(pids: &[u32]) -> Result<Self, CpuError> {
-        let used = |pid| used(pid).map_err(|source| CpuError { pid, source });
+        let cpu = |pid| used(pid).map_err(|source| CpuError { pid, source });
         Ok(Self {
-            own: used(std::process::id())?,
-            servers: pids.iter().map(|pid| Ok((*pid, used(*pid)?))).collect::<Result<_, _>>()?,
+            begun: Instant::now(),
+            own: cpu(std::process::id())?,
+            servers: pids
+                .iter()
+                .map(|pid| {
+                    Ok(Server {
+                        pid: *pid,
+                        cpu: cpu(*pid)?,
+                        memory: Memory::of(*pid),
+                    })
+                })
+                .collect::<Result<_, _>>()?,
         })
     }
 
-    /// What was used since, for each of `count` things.
-    pub(crate) fn stop(&self, count: u64) -> Used {
-        let each = |before: Duration, now: Duration| now.saturating_sub(before).as_secs_f64() * 1e6 / count.max(1) as f64;
+    /// What was used since.
+    pub(crate) fn stop(&self) -> Used {
         Used {
-            own: each(self.own, used(std::process::id()).unwrap_or_default()),
-            by_pid: self
-                .servers
-                .iter()
-                .map(|(pid, before)| used(*pid).ok().map(|now| each(*before, now)))
-                .collect(),
+            took: self.begun.elapsed(),
+            own: used(std::process::id()).unwrap_or_default().saturating_sub(self.own),
+            servers: self.servers.iter().map(Server::used).collect(),
         }
+    }
+}
+
+impl Server {
+    fn used(&self) -> Option<UsedBy> {
+        let cpu = used(self.pid).ok()?.saturating_sub(self.cpu);
+        let memory = Memory::of(self.pid)?;
+        Some(UsedBy {
+            cpu,
+            memory: self.memory.map_or(memory, |before| before.max(memory)),
+        })
     }
 }
 
 impl Used {
     /// By all of the servers' processes together; `None` if there are none, or one has ended.
-    pub(crate) fn servers(&self) -> Option<f64> {
-        if self.by_pid.is_empty() {
+    pub(crate) fn by_servers(&self) -> Option<UsedBy> {
+        if self.servers.is_empty() {
             return None;
         }
-        self.by_pid.iter().copied().sum()
+        self.servers.iter().try_fold(UsedBy::default(), |sum, one| {
+            let one = (*one)?;
+            Some(UsedBy {
+                cpu: sum.cpu + one.cpu,
+                memory: Memory {
+                    resident: sum.memory.resident + one.memory.resident,
+                    anonymous: sum.memory.anonymous + one.memory.anonymous,
+                },
+            })
+        })
     }
+
+    /// How many cores a CPU time kept busy.
+    pub(crate) fn cores(&self, cpu: Duration) -> f64 {
+        cpu.as_secs_f64() / self.took.as_secs_f64().max(f64::EPSILON)
+    }
+}
+
+/// How many cores the generator may keep busy: as many as its threads, and as the kernel gives it.
+pub(crate) fn own_cores() -> usize {
+    let threads = tokio::runtime::Handle::try_current().map_or(usize::MAX, |runtime| runtime.metrics().num_workers());
+    std::thread::available_parallelism().map_or(1, usize::from).min(threads)
 }
 
 /// User and system time that process `pid` has used, all its threads together; resolution 10 ms.
@@ -99,13 +159,23 @@ mod tests {
 
     #[test]
     fn the_sum_is_of_all_that_live() {
-        let used = |by_pid: &[Option<f64>]| Used {
-            own: 1.0,
-            by_pid: by_pid.to_vec(),
+        let by = |seconds, resident, anonymous| {
+            Some(UsedBy {
+                cpu: Duration::from_secs(seconds),
+                memory: Memory { resident, anonymous },
+            })
         };
-        assert_eq!(used(&[Some(1.5), Some(2.0)]).servers(), Some(3.5));
-        assert_eq!(used(&[Some(1.5), None]).servers(), None);
-        assert_eq!(used(&[]).servers(), None);
+        let sum = |servers: &[Option<UsedBy>]| {
+            let servers = servers.to_vec();
+            Used {
+                servers,
+                ..Used::default()
+            }
+            .by_servers()
+        };
+        assert_eq!(sum(&[by(1, 5, 2), by(2, 7, 4)]), by(3, 12, 6));
+        assert_eq!(sum(&[by(1, 5, 2), None]), None);
+        assert_eq!(sum(&[]), None);
     }
 
     #[test]
@@ -114,14 +184,23 @@ mod tests {
         let meter = Meter::start(&[child.id(), std::process::id()]).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        let used = meter.stop(1);
-        assert!(used.by_pid[0].is_none() && used.by_pid[1].is_some(), "{used:?}");
+        let used = meter.stop();
+        assert!(used.servers[0].is_none() && used.servers[1].is_some(), "{used:?}");
         assert!(Meter::start(&[u32::MAX]).is_err());
     }
 
     #[test]
-    fn this_process_has_a_cpu_time_and_a_missing_one_an_error() {
-        assert!(used(std::process::id()).is_ok());
-        assert!(used(u32::MAX).is_err());
+    fn a_process_that_is_busy_takes_a_core_and_holds_what_it_has_touched() {
+        let meter = Meter::start(&[std::process::id()]).unwrap();
+        let begun = Instant::now();
+        let mut touched = vec![0_u8; 32 << 20];
+        while begun.elapsed() < Duration::from_millis(300) {
+            touched.iter_mut().step_by(4096).for_each(|byte| *byte = byte.wrapping_add(1));
+        }
+        let used = meter.stop();
+        let all = used.by_servers().unwrap();
+        assert!(used.own > Duration::ZERO && used.cores(used.own) > 0.0, "{used:?}");
+        assert!(all.memory.anonymous > 32 << 10, "{used:?}");
+        drop(touched);
     }
 }

@@ -3,7 +3,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | `acks` | the events of one client whose acks are awaited |
-//! | `report` | the result, for people and as JSON |
+//! | `report` | what it finds, for people and as JSON |
 
 use std::{
     future::Future,
@@ -20,12 +20,13 @@ use crate::{
     cpu::{CpuError, Meter},
     latency::Latencies,
     progress,
+    report::{Connections, Report},
 };
 
 mod acks;
 mod report;
 
-pub(crate) use report::Report;
+pub(crate) use report::Acknowledged;
 
 use acks::{Acks, Counts};
 
@@ -64,7 +65,7 @@ struct Outcome {
 ///
 /// # Errors
 /// [`EchoError`] when it cannot be made; lost acks are a result.
-pub(crate) async fn run(args: &Echo) -> Result<Report, EchoError> {
+pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> {
     let connecting = &args.connecting;
     let connected = connecting.connections.get();
     let in_flight = args.in_flight.map_or(connected, |all| all as usize);
@@ -104,16 +105,10 @@ pub(crate) async fn run(args: &Echo) -> Result<Report, EchoError> {
         }
     }
     progress.finish_and_clear();
-    let cpu = meter.stop(counts.acked);
+    let used = meter.stop();
     let elapsed = last_ack.duration_since(start).as_secs_f64().max(f64::EPSILON);
-    Ok(Report {
-        transport: connecting.transport,
-        connected,
-        disconnected,
-        reconnects: run.connector.away.count(),
-        first_end: run.connector.first_end(),
-        handshake_ms: handshakes.percentiles(),
-        away_ms: run.connector.away.percentiles(),
+    let connections = Connections::of(&run.connector, connected, disconnected, &handshakes);
+    let acknowledged = Acknowledged {
         emitted: counts.emitted,
         acked: counts.acked,
         lost: counts.lost,
@@ -124,10 +119,8 @@ pub(crate) async fn run(args: &Echo) -> Result<Report, EchoError> {
         acked_per_second: counts.acked as f64 / elapsed,
         latency_ms: run.latencies.percentiles(),
         latency_curve_ms: run.latencies.curve(),
-        own_cpu_us_per_ack: cpu.own,
-        server_cpu_us_per_ack: cpu.servers(),
-        server_cpu_us_per_ack_by_pid: cpu.by_pid,
-    })
+    };
+    Ok(Report::new(connections, acknowledged, used))
 }
 
 /// Keeps `share` events of one client under way from the moment that `begun` tells an end until that, and awaits the last acks.

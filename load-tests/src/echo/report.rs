@@ -1,28 +1,14 @@
-//! The result of a run with acks, for people and as JSON.
+//! What a run with acks finds, for people and as JSON.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::{client::Transport, latency::Percentiles};
+use crate::{latency::Percentiles, report::Findings};
 
-/// What a run showed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Report {
-    /// How the clients reached the servers.
-    pub(crate) transport: Transport,
-    /// Connections that were made.
-    pub(crate) connected: usize,
-    /// Clients that had no session at the end of the run.
-    pub(crate) disconnected: usize,
-    /// Sessions that took the place of one that had ended.
-    pub(crate) reconnects: u64,
-    /// Why the session of a client ended, of the first that did.
-    pub(crate) first_end: Option<String>,
-    /// Time from TCP connect to the CONNECT answer, in milliseconds.
-    pub(crate) handshake_ms: Percentiles,
-    /// Time from the end of a session to the CONNECT answer of the next, in milliseconds.
-    pub(crate) away_ms: Percentiles,
+/// Emitted events and their acks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Acknowledged {
     /// Events emitted.
     pub(crate) emitted: u64,
     /// Acks that came in time, with what had been sent.
@@ -43,28 +29,27 @@ pub(crate) struct Report {
     pub(crate) latency_ms: Percentiles,
     /// The whole of that distribution: pairs of a quantile and its milliseconds.
     pub(crate) latency_curve_ms: Vec<(f64, f64)>,
-    /// CPU of the generator per ack, in microseconds.
-    pub(crate) own_cpu_us_per_ack: f64,
-    /// CPU of the servers per ack, in microseconds; absent unless their processes were named and lived until the end.
-    pub(crate) server_cpu_us_per_ack: Option<f64>,
-    /// The same of each process, in the order in which they were named.
-    pub(crate) server_cpu_us_per_ack_by_pid: Vec<Option<f64>>,
 }
 
-impl fmt::Display for Report {
+impl Findings for Acknowledged {
+    const SCENARIO: &'static str = "echo";
+    const EACH: &'static str = "ack";
+
+    fn count(&self) -> u64 {
+        self.acked
+    }
+
+    fn flawed(&self) -> bool {
+        self.lost + self.unexpected + self.wrong > 0
+    }
+
+    fn overrun(&self) -> Option<(u64, u64)> {
+        None
+    }
+}
+
+impl fmt::Display for Acknowledged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "connected      {} ({} had no session at the end)",
-            self.connected, self.disconnected
-        )?;
-        if let Some(why) = &self.first_end {
-            writeln!(f, "reconnects     {} (the first session ended: {why})", self.reconnects)?;
-        }
-        writeln!(f, "handshake      {}", self.handshake_ms)?;
-        if self.reconnects > 0 {
-            writeln!(f, "away           {}", self.away_ms)?;
-        }
         writeln!(
             f,
             "acked          {} of {}, {:.0} a second",
@@ -81,11 +66,6 @@ impl fmt::Display for Report {
                 writeln!(f, "{name:<14} {count}")?;
             }
         }
-        writeln!(f, "latency        {}", self.latency_ms)?;
-        writeln!(f, "generator CPU  {:.2} us per ack", self.own_cpu_us_per_ack)?;
-        if let Some(server) = self.server_cpu_us_per_ack {
-            writeln!(f, "server CPU     {server:.2} us per ack")?;
-        }
-        Ok(())
+        writeln!(f, "latency        {}", self.latency_ms)
     }
 }

@@ -5,7 +5,7 @@
 //! | `message` | what a published message carries: publisher, sequence number, time |
 //! | `publish` | publishes at a rate |
 //! | `tally` | counts lost, missed, repeated and overtaken messages of one receiver |
-//! | `report` | the result, for people and as JSON |
+//! | `report` | what it finds, for people and as JSON |
 
 use std::{
     sync::{Arc, OnceLock},
@@ -21,6 +21,7 @@ use crate::{
     cpu::{CpuError, Meter},
     latency::Latencies,
     progress,
+    report::{Connections, Report},
 };
 
 mod message;
@@ -28,7 +29,7 @@ mod publish;
 mod report;
 mod tally;
 
-pub(crate) use report::Report;
+pub(crate) use report::Deliveries;
 
 use message::Message;
 use publish::{Schedule, publish, publish_one};
@@ -66,7 +67,7 @@ struct Run {
 ///
 /// # Errors
 /// [`FanoutError`] when it cannot be made; lost messages are a result.
-pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
+pub(crate) async fn run(args: &Fanout) -> Result<Report<Deliveries>, FanoutError> {
     let connecting = &args.connecting;
     let (connected, publishers) = (connecting.connections.get(), args.publishers.get());
     let run = Arc::new(Run {
@@ -96,7 +97,7 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
     let published = publish(&run, publishing, args, &stopped).await?;
     let expected = published.messages * connected as u64;
     let last_arrival = await_stragglers(&run, expected, args.patience).await;
-    let cpu = meter.stop(run.latencies.count());
+    let used = meter.stop();
 
     stop.send_replace(true);
     let mut counts = Counts::default();
@@ -108,14 +109,8 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
         counts += tally.finish(alive || !connecting.reconnect);
     }
     let elapsed = last_arrival.duration_since(begun).as_secs_f64().max(f64::EPSILON);
-    Ok(Report {
-        transport: connecting.transport,
-        connected,
-        disconnected,
-        reconnects: run.connector.away.count(),
-        first_end: run.connector.first_end(),
-        handshake_ms: handshakes.percentiles(),
-        away_ms: run.connector.away.percentiles(),
+    let connections = Connections::of(&run.connector, connected, disconnected, &handshakes);
+    let deliveries = Deliveries {
         published: published.messages,
         overrun: published.overrun,
         expected,
@@ -128,10 +123,8 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report, FanoutError> {
         delivered_per_second: counts.received as f64 / elapsed,
         latency_ms: run.latencies.percentiles(),
         latency_curve_ms: run.latencies.curve(),
-        own_cpu_us_per_delivery: cpu.own,
-        server_cpu_us_per_delivery: cpu.servers(),
-        server_cpu_us_per_delivery_by_pid: cpu.by_pid,
-    })
+    };
+    Ok(Report::new(connections, deliveries, used))
 }
 
 /// Counts what one client receives until the run is over; whether it had a session then.

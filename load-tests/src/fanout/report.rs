@@ -1,28 +1,14 @@
-//! The result of a fan-out, for people and as JSON.
+//! What a fan-out finds, for people and as JSON.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::{client::Transport, latency::Percentiles};
+use crate::{latency::Percentiles, report::Findings};
 
-/// What a run showed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Report {
-    /// How the receivers reached the servers.
-    pub(crate) transport: Transport,
-    /// Receiving connections that were made.
-    pub(crate) connected: usize,
-    /// Receivers that had no session at the end of the run.
-    pub(crate) disconnected: usize,
-    /// Sessions that took the place of one that had ended.
-    pub(crate) reconnects: u64,
-    /// Why the session of a receiver ended, of the first that did.
-    pub(crate) first_end: Option<String>,
-    /// Time from TCP connect to the CONNECT answer, in milliseconds.
-    pub(crate) handshake_ms: Percentiles,
-    /// Time from the end of a session to the CONNECT answer of the next, in milliseconds.
-    pub(crate) away_ms: Percentiles,
+/// Published messages and their deliveries.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Deliveries {
     /// Messages published.
     pub(crate) published: u64,
     /// Messages that were sent more than 10 ms after they were due.
@@ -47,28 +33,27 @@ pub(crate) struct Report {
     pub(crate) latency_ms: Percentiles,
     /// The whole of that distribution: pairs of a quantile and its milliseconds.
     pub(crate) latency_curve_ms: Vec<(f64, f64)>,
-    /// CPU of the generator per delivery, in microseconds.
-    pub(crate) own_cpu_us_per_delivery: f64,
-    /// CPU of the servers per delivery, in microseconds; absent unless their processes were named and lived until the end.
-    pub(crate) server_cpu_us_per_delivery: Option<f64>,
-    /// The same of each process, in the order in which they were named.
-    pub(crate) server_cpu_us_per_delivery_by_pid: Vec<Option<f64>>,
 }
 
-impl fmt::Display for Report {
+impl Findings for Deliveries {
+    const SCENARIO: &'static str = "fanout";
+    const EACH: &'static str = "delivery";
+
+    fn count(&self) -> u64 {
+        self.delivered
+    }
+
+    fn flawed(&self) -> bool {
+        self.lost + self.duplicate + self.out_of_order > 0
+    }
+
+    fn overrun(&self) -> Option<(u64, u64)> {
+        Some((self.overrun, self.published))
+    }
+}
+
+impl fmt::Display for Deliveries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "connected      {} ({} had no session at the end)",
-            self.connected, self.disconnected
-        )?;
-        if let Some(why) = &self.first_end {
-            writeln!(f, "reconnects     {} (the first session ended: {why})", self.reconnects)?;
-        }
-        writeln!(f, "handshake      {}", self.handshake_ms)?;
-        if self.reconnects > 0 {
-            writeln!(f, "away           {}", self.away_ms)?;
-        }
         writeln!(f, "published      {} ({} sent late)", self.published, self.overrun)?;
         writeln!(
             f,
@@ -84,11 +69,6 @@ impl fmt::Display for Report {
         }
         writeln!(f, "duplicate      {}", self.duplicate)?;
         writeln!(f, "out of order   {}", self.out_of_order)?;
-        writeln!(f, "latency        {}", self.latency_ms)?;
-        writeln!(f, "generator CPU  {:.2} us per delivery", self.own_cpu_us_per_delivery)?;
-        if let Some(server) = self.server_cpu_us_per_delivery {
-            writeln!(f, "server CPU     {server:.2} us per delivery")?;
-        }
-        Ok(())
+        writeln!(f, "latency        {}", self.latency_ms)
     }
 }

@@ -1,0 +1,399 @@
+//! What a run showed: the part that all scenarios tell, and where it goes.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `flat` | a report as a list of names and values |
+//! | `threshold` | bounds that a run must keep: `--fail-if` |
+//! | `output` | JSON, CSV |
+//!
+//! A report has three parts: the connections, what the scenario found, and what it cost. In JSON their fields stand beside each other.
+
+use std::{
+    fmt::{self, Display},
+    process::ExitCode,
+};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{
+    client::Transport,
+    connect::Connector,
+    cpu::{Used, own_cores},
+    latency::{Latencies, Percentiles},
+};
+
+mod flat;
+mod output;
+mod threshold;
+
+pub(crate) use output::Reporting;
+
+use flat::flatten;
+
+/// Exit code of a run in which something was lost, repeated, swapped or wrong.
+const FLAWED: u8 = 1;
+/// Exit code of a run that was not flawed, and broke a bound of `--fail-if`.
+const BROKEN: u8 = 3;
+/// Exit code of a run that could not be made (sysexits `EX_UNAVAILABLE`).
+const FAILED: u8 = 69;
+/// The generator is saturated when it keeps this share of its cores busy,
+const BUSY: f64 = 0.9;
+/// or more than this share of what it sends is late.
+const OVERRUN: f64 = 0.01;
+
+/// What one scenario finds, beside what all tell.
+pub(crate) trait Findings: Serialize + Display + Default {
+    /// The scenario's name on the command line.
+    const SCENARIO: &'static str;
+    /// What costs are told for, as in `server_cpu_us_per_delivery`.
+    const EACH: &'static str;
+
+    /// How many of those there were.
+    fn count(&self) -> u64;
+
+    /// Whether the servers did something wrong.
+    fn flawed(&self) -> bool;
+
+    /// How much of an open loop left late, and of how much; `None` if it is closed.
+    fn overrun(&self) -> Option<(u64, u64)>;
+}
+
+/// What a run showed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Report<F> {
+    scenario: &'static str,
+    #[serde(flatten)]
+    connections: Connections,
+    #[serde(flatten)]
+    pub(crate) findings: F,
+    #[serde(flatten)]
+    costs: Costs,
+}
+
+/// What became of the connections that are counted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Connections {
+    /// How they reach the servers.
+    pub(crate) transport: Transport,
+    /// How many were made in the beginning.
+    pub(crate) connected: usize,
+    /// Clients that had no session at the end of the run.
+    pub(crate) disconnected: usize,
+    /// Sessions that took the place of one that had ended.
+    pub(crate) reconnects: u64,
+    /// Why the session of a client ended, of the first that did.
+    pub(crate) first_end: Option<String>,
+    /// Time from TCP connect to the CONNECT answer, in milliseconds.
+    pub(crate) handshake_ms: Percentiles,
+    /// Time from the end of a session to the CONNECT answer of the next, in milliseconds.
+    pub(crate) away_ms: Percentiles,
+    /// Whether a client without a session is one that should have come back.
+    #[serde(skip)]
+    pub(crate) comes_back: bool,
+}
+
+/// What a run cost the processes.
+#[derive(Debug, Clone, PartialEq)]
+struct Costs {
+    each: &'static str,
+    count: u64,
+    used: Used,
+    own_cores: usize,
+    saturated: bool,
+}
+
+impl Connections {
+    /// `connected` of them, of which `disconnected` had no session at the end.
+    pub(crate) fn of(connector: &Connector, connected: usize, disconnected: usize, handshakes: &Latencies) -> Self {
+        Self {
+            transport: connector.transport,
+            connected,
+            disconnected,
+            reconnects: connector.away.count(),
+            first_end: connector.first_end(),
+            handshake_ms: handshakes.percentiles(),
+            away_ms: connector.away.percentiles(),
+            comes_back: connector.reconnect,
+        }
+    }
+}
+
+impl<F: Findings> Report<F> {
+    /// Puts the parts together; `used` is what was used from the beginning to the end of what the findings count.
+    pub(crate) fn new(connections: Connections, findings: F, used: Used) -> Self {
+        let own_cores = own_cores();
+        let late = findings.overrun().is_some_and(|(late, all)| late as f64 > all as f64 * OVERRUN);
+        Self {
+            scenario: F::SCENARIO,
+            connections,
+            costs: Costs {
+                each: F::EACH,
+                count: findings.count(),
+                own_cores,
+                saturated: late || used.cores(used.own) >= own_cores as f64 * BUSY,
+                used,
+            },
+            findings,
+        }
+    }
+
+    /// One with the names of all values, of so many servers' processes.
+    fn blank(servers: usize) -> Self {
+        let connections = Connections {
+            transport: Transport::Websocket,
+            connected: 0,
+            disconnected: 0,
+            reconnects: 0,
+            first_end: None,
+            handshake_ms: Percentiles::default(),
+            away_ms: Percentiles::default(),
+            comes_back: false,
+        };
+        let used = Used {
+            servers: vec![Some(crate::cpu::UsedBy::default()); servers],
+            ..Used::default()
+        };
+        Self::new(connections, F::default(), used)
+    }
+
+    /// Whether the servers did something wrong.
+    fn flawed(&self) -> bool {
+        self.findings.flawed() || (self.connections.comes_back && self.connections.disconnected > 0)
+    }
+}
+
+/// Looks whether what is to become of a report can be had of this scenario.
+///
+/// # Errors
+/// What cannot.
+pub(crate) fn check<F: Findings>(reporting: &Reporting, servers: usize) -> Result<(), String> {
+    reporting.check(&flatten(&Report::<F>::blank(servers)))
+}
+
+/// Prints a report; the exit code.
+pub(crate) fn conclude<F: Findings>(report: Result<Report<F>, impl Display>, reporting: &Reporting) -> ExitCode {
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("fanfare-load: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    let flat = flatten(&report);
+    if reporting.json {
+        println!("{}", serde_json::json!(report));
+    } else if reporting.csv == Some(None) {
+        print!("{}", output::csv(&flat));
+    } else {
+        print!("{report}");
+    }
+    if report.costs.saturated {
+        eprintln!("fanfare-load: warning: {}", report.costs.saturation(report.findings.overrun()));
+    }
+    if let Err(error) = reporting.append(&flat) {
+        eprintln!("fanfare-load: {error}");
+        return ExitCode::from(FAILED);
+    }
+    let broken: Vec<_> = reporting.fail_if.iter().filter_map(|threshold| threshold.broken(&flat)).collect();
+    for bound in &broken {
+        eprintln!("fanfare-load: {bound}");
+    }
+    match (report.flawed(), broken.is_empty()) {
+        (true, _) => ExitCode::from(FLAWED),
+        (false, false) => ExitCode::from(BROKEN),
+        (false, true) => ExitCode::SUCCESS,
+    }
+}
+
+impl<F: Findings> Display for Report<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.connections, self.findings, self.costs)
+    }
+}
+
+impl Display for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "connected      {} ({} had no session at the end)",
+            self.connected, self.disconnected
+        )?;
+        if let Some(why) = &self.first_end {
+            writeln!(f, "reconnects     {} (the first session ended: {why})", self.reconnects)?;
+        }
+        writeln!(f, "handshake      {}", self.handshake_ms)?;
+        if self.reconnects > 0 {
+            writeln!(f, "away           {}", self.away_ms)?;
+        }
+        Ok(())
+    }
+}
+
+impl Costs {
+    /// Microseconds of a CPU time for each of what is counted.
+    fn each(&self, cpu: std::time::Duration) -> f64 {
+        cpu.as_secs_f64() * 1e6 / self.count.max(1) as f64
+    }
+
+    fn saturation(&self, overrun: Option<(u64, u64)>) -> String {
+        let cores = self.used.cores(self.used.own);
+        let late = overrun.map_or_else(String::new, |(late, all)| format!(", {late} of {all} left late"));
+        format!(
+            "the generator was saturated ({cores:.2} of its {} cores busy{late}): times are its own, not the servers'",
+            self.own_cores
+        )
+    }
+}
+
+impl Serialize for Costs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (used, each) = (&self.used, self.each);
+        let all = used.by_servers();
+        let by_pid = |of: fn(&crate::cpu::UsedBy) -> u64| -> Vec<_> { used.servers.iter().map(|one| one.as_ref().map(of)).collect() };
+        let cpu_by_pid: Vec<_> = used.servers.iter().map(|one| one.map(|one| self.each(one.cpu))).collect();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(&format!("own_cpu_us_per_{each}"), &self.each(used.own))?;
+        map.serialize_entry("own_cpu_cores", &used.cores(used.own))?;
+        map.serialize_entry("own_cores", &self.own_cores)?;
+        map.serialize_entry("own_saturated", &self.saturated)?;
+        map.serialize_entry(&format!("server_cpu_us_per_{each}"), &all.map(|all| self.each(all.cpu)))?;
+        map.serialize_entry(&format!("server_cpu_us_per_{each}_by_pid"), &cpu_by_pid)?;
+        map.serialize_entry("server_cpu_cores", &all.map(|all| used.cores(all.cpu)))?;
+        map.serialize_entry("server_rss_kib", &all.map(|all| all.memory.resident))?;
+        map.serialize_entry("server_rss_kib_by_pid", &by_pid(|one| one.memory.resident))?;
+        map.serialize_entry("server_rss_anon_kib", &all.map(|all| all.memory.anonymous))?;
+        map.serialize_entry("server_rss_anon_kib_by_pid", &by_pid(|one| one.memory.anonymous))?;
+        map.end()
+    }
+}
+
+impl Display for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (used, each) = (&self.used, self.each);
+        let (own, cores) = (self.each(used.own), used.cores(used.own));
+        writeln!(f, "generator CPU  {own:.2} us per {each}, {cores:.2} of {} cores", self.own_cores)?;
+        let Some(all) = used.by_servers() else { return Ok(()) };
+        let (cpu, cores) = (self.each(all.cpu), used.cores(all.cpu));
+        writeln!(f, "server CPU     {cpu:.2} us per {each}, {cores:.2} cores")?;
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        let (resident, anonymous) = (mib(all.memory.resident), mib(all.memory.anonymous));
+        writeln!(f, "server memory  {resident:.1} MiB resident, {anonymous:.1} MiB of it anonymous")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{cpu::UsedBy, memory::Memory};
+
+    /// A scenario that counts apples.
+    #[derive(Debug, Default, Serialize)]
+    struct Apples {
+        apples: u64,
+        late: u64,
+        bad: u64,
+    }
+
+    impl Findings for Apples {
+        const SCENARIO: &'static str = "apples";
+        const EACH: &'static str = "apple";
+
+        fn count(&self) -> u64 {
+            self.apples
+        }
+
+        fn flawed(&self) -> bool {
+            self.bad > 0
+        }
+
+        fn overrun(&self) -> Option<(u64, u64)> {
+            Some((self.late, self.apples))
+        }
+    }
+
+    impl Display for Apples {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            writeln!(f, "apples         {}", self.apples)
+        }
+    }
+
+    fn report(findings: Apples, own: f64) -> Report<Apples> {
+        let mut report = Report::<Apples>::blank(0);
+        report.connections.connected = 5;
+        let server = |millis, resident| UsedBy {
+            cpu: Duration::from_millis(millis),
+            memory: Memory {
+                resident,
+                anonymous: resident / 2,
+            },
+        };
+        let used = Used {
+            took: Duration::from_secs(10),
+            own: Duration::from_secs_f64(own * 10.0),
+            servers: vec![Some(server(100, 1000)), Some(server(300, 3000))],
+        };
+        Report::new(report.connections, findings, used)
+    }
+
+    fn apples(apples: u64, late: u64, bad: u64) -> Apples {
+        Apples { apples, late, bad }
+    }
+
+    #[test]
+    fn what_all_scenarios_tell_stands_beside_what_one_does() {
+        let json = serde_json::json!(report(apples(1000, 0, 0), 0.05));
+        let value = |name: &str| json[name].as_f64().unwrap();
+        assert_eq!(
+            (json["scenario"].as_str(), value("connected"), value("apples")),
+            (Some("apples"), 5.0, 1000.0)
+        );
+        assert_eq!((value("server_cpu_us_per_apple"), value("own_cpu_us_per_apple")), (400.0, 500.0));
+        assert_eq!(json["server_cpu_us_per_apple_by_pid"], serde_json::json!([100.0, 300.0]));
+        assert_eq!((value("server_rss_kib"), value("server_rss_anon_kib")), (4000.0, 2000.0));
+        assert_eq!((value("own_cpu_cores"), value("server_cpu_cores")), (0.05, 0.04));
+    }
+
+    #[test]
+    fn a_blank_report_has_the_names_of_the_one_that_comes() {
+        let names = |report: &Report<Apples>| flatten(report).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(&Report::blank(2)), names(&report(apples(1, 0, 0), 0.0)));
+    }
+
+    #[test]
+    fn who_is_late_or_has_no_core_left_is_saturated() {
+        let cores = own_cores() as f64;
+        let saturated = |late, own| report(apples(1000, late, 0), own).costs.saturated;
+        assert!(!saturated(10, 0.5 * cores));
+        assert!(saturated(11, 0.5 * cores));
+        assert!(saturated(0, 0.95 * cores));
+    }
+
+    #[test]
+    fn the_exit_code_tells_flaws_broken_bounds_and_what_could_not_be_made() {
+        let bound = |text: &str| Reporting {
+            json: true,
+            csv: None,
+            fail_if: vec![text.parse().unwrap()],
+        };
+        let code = |findings, text: &str| format!("{:?}", conclude(Ok::<_, String>(report(findings, 0.0)), &bound(text)));
+        let wanted = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(code(apples(9, 0, 0), "apples<9"), wanted(0));
+        assert_eq!(code(apples(9, 0, 0), "apples<10"), wanted(BROKEN));
+        assert_eq!(code(apples(9, 0, 1), "apples<10"), wanted(FLAWED));
+        let failed: Result<Report<Apples>, _> = Err("no server");
+        assert_eq!(format!("{:?}", conclude(failed, &bound("apples<9"))), wanted(FAILED));
+        assert!(check::<Apples>(&bound("apple<9"), 0).unwrap_err().ends_with("did you mean apples?"));
+        assert!(check::<Apples>(&bound("server_cpu_us_per_apple<9"), 1).is_ok());
+    }
+
+    #[test]
+    fn a_client_that_should_have_come_back_and_has_not_is_a_flaw() {
+        let mut report = report(apples(1, 0, 0), 0.0);
+        report.connections.disconnected = 1;
+        assert!(!report.flawed());
+        report.connections.comes_back = true;
+        assert!(report.flawed());
+    }
+}
