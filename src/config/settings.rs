@@ -112,6 +112,9 @@ settings! {
         serve_client: bool = true;
         /// From how many bytes on answers to polls are compressed.
         http_compression: Compression = 1024;
+        /// From how many bytes on messages are compressed on WebSockets whose clients offer it (permessage-deflate), for example 1024. Each
+        /// is compressed once for all who get it; it saves bytes, and costs CPU time where few get the same.
+        per_message_deflate: Compression = false;
         /// The networks of the proxies in front of the node, whose X-Forwarded-For, -Proto and -Host are believed.
         trusted_proxies: Networks = [];
         /// How long open sessions go on at a shutdown while new ones are refused: as long as balancers take to learn of it.

@@ -195,6 +195,7 @@ fn recovery(settings: &Settings, rules: &Rules) -> Option<Recovery> {
 
 fn engine_config(settings: &Settings) -> engine::Config {
     let Settings {
+        server,
         engine: section,
         limits,
         timeouts,
@@ -225,6 +226,10 @@ fn engine_config(settings: &Settings) -> engine::Config {
         allow_upgrades: *allow_upgrades,
         allow_eio3: *allow_eio3,
         jsonp: *jsonp,
+        per_message_deflate: server
+            .per_message_deflate
+            .0
+            .map(|threshold| engine::PerMessageDeflate { threshold }),
         initial_packet: initial_packet.0.clone(),
         write_timeout: timeouts.write.0,
         message_timeout: timeouts.message.0,

@@ -9,6 +9,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("server.add_trailing_slash", "false"),
     ("server.serve_client", "false"),
     ("server.http_compression", "false"),
+    ("server.per_message_deflate", "1024"),
     ("server.trusted_proxies", "[\"10.0.0.0/8\"]"),
     ("server.drain", "\"1s\""),
     ("server.drain_spread", "\"1s\""),

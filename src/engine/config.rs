@@ -1,6 +1,6 @@
 //! What an engine is told when it is made.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::Transport;
 
@@ -29,6 +29,8 @@ pub struct Config {
     /// Whether polling by script tags and forms (JSONP) is spoken with clients that ask for it, as the oldest browsers need it. Without
     /// it their handshake is a bad request.
     pub jsonp: bool,
+    /// Compression of messages on WebSockets whose clients offer it. Default: offers are not taken, as in the reference.
+    pub per_message_deflate: Option<PerMessageDeflate>,
     /// A text message that every session gets right behind its `open` packet, in the same payload over polling.
     pub initial_packet: Option<String>,
     /// How long a peer may take none of the bytes that wait for it before its connection is reset.
@@ -53,6 +55,28 @@ pub struct Config {
     pub flushers: usize,
 }
 
+/// Compression of messages on WebSockets (permessage-deflate, RFC 7692; the reference's `perMessageDeflate`). Each message is compressed by
+/// itself (`no_context_takeover`), so that it is done once for all that get it. Clients may compress what they send, whatever its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerMessageDeflate {
+    /// From how many bytes on a message, or an attachment, is compressed; one that would get no shorter goes as it is.
+    pub threshold: usize,
+}
+
+impl Default for PerMessageDeflate {
+    fn default() -> Self {
+        Self { threshold: 1024 }
+    }
+}
+
+impl PerMessageDeflate {
+    /// The same as sessions keep it; nothing is shorter than one byte.
+    pub(super) fn least(self) -> NonZeroU32 {
+        let least = u32::try_from(self.threshold).unwrap_or(u32::MAX);
+        NonZeroU32::new(least).unwrap_or(NonZeroU32::MIN)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -66,6 +90,7 @@ impl Default for Config {
             allow_upgrades: true,
             allow_eio3: false,
             jsonp: false,
+            per_message_deflate: None,
             initial_packet: None,
             write_timeout: Duration::from_secs(20),
             message_timeout: Duration::from_secs(60),

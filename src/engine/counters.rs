@@ -21,6 +21,8 @@ pub struct Counters {
     pub messages_out: Counter,
     /// Bytes written to peers, with framing.
     pub bytes_out: Counter,
+    /// Messages compressed for WebSockets, each once for all that get it.
+    pub messages_deflated: Counter,
     /// Volatile messages dropped because the transport was not writable.
     pub volatile_dropped: Counter,
     /// Sessions closed because more waited for them than an outbox takes.

@@ -46,6 +46,22 @@ impl Handle {
         Mailbox::push(&self.0, message.clone(), true)
     }
 
+    /// Whether long messages are compressed for this session: it is on a WebSocket on which that was agreed.
+    #[must_use]
+    pub fn deflates(&self) -> bool {
+        let offered = self.0.shared.config.per_message_deflate.is_some();
+        offered && self.0.lock().outbox.dialect().deflate_from.is_some()
+    }
+
+    /// Compresses a message as it would be when it is pushed to this session, unless that was done before: for who holds locks while he
+    /// pushes, and wants a long message to be compressed before.
+    pub fn deflate(&self, message: &Outgoing) {
+        let wanted = self.0.lock().outbox.deflates(message);
+        if let Some(dialect) = wanted {
+            self.0.deflate(message, dialect);
+        }
+    }
+
     /// Sends what waits, then closes the session. Pushes from now on are answered [`Pushed::Closed`]. The first reason given counts.
     pub fn close(&self, reason: CloseReason) {
         self.0.close(reason, None);

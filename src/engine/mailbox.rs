@@ -182,6 +182,12 @@ impl Mailbox {
 
     pub(super) fn push(this: &Arc<Self>, message: Outgoing, volatile: bool) -> Pushed {
         let mut state = this.lock();
+        if let Some(dialect) = state.outbox.deflates(&message).filter(|_| state.takes(volatile)) {
+            // Once for all who get it, by who sends it, and with no lock held.
+            drop(state);
+            this.deflate(&message, dialect);
+            state = this.lock();
+        }
         if state.phase != Phase::Open {
             return Pushed::Closed;
         }
@@ -203,6 +209,13 @@ impl Mailbox {
         drop(state);
         rouse.act(this);
         Pushed::Queued
+    }
+
+    /// Compresses a message for sessions of that dialect, unless another was faster.
+    pub(super) fn deflate(&self, message: &Outgoing, dialect: Dialect) {
+        if message.deflate(dialect) {
+            self.shared.counters.messages_deflated.increment();
+        }
     }
 
     /// Queues a packet of the session's own.
@@ -499,6 +512,11 @@ impl State {
             Line::Tap => true,
         };
         ready && self.outbox.is_empty()
+    }
+
+    /// Whether a message that is pushed now would be taken, but for a full outbox.
+    fn takes(&self, volatile: bool) -> bool {
+        self.phase == Phase::Open && (!volatile || self.is_writable())
     }
 
     /// Somebody has to act on what was just pushed; says who.

@@ -30,7 +30,7 @@ mod websocket;
 pub use addresses::{Addresses, Crowded, Place};
 pub use application::{Application, Connection, Flow, Incoming};
 pub use carrier::Carrier;
-pub use config::Config;
+pub use config::{Config, PerMessageDeflate};
 pub(crate) use counters::counters;
 pub use counters::{Counter, Counters};
 pub use flusher::gather;

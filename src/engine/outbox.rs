@@ -54,6 +54,16 @@ impl Outbox {
         }
     }
 
+    /// How this message would have to be compressed before it is pushed, if that is not decided yet.
+    pub(super) fn deflates(&self, message: &Outgoing) -> Option<Dialect> {
+        Some(self.dialect).filter(|dialect| message.is_to_be_deflated(*dialect))
+    }
+
+    /// The dialect of what is written.
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// What waits is to be written in that dialect from now on; nothing of it has been written yet.
     pub(super) fn speak(&mut self, dialect: Dialect) {
         self.dialect = dialect;
@@ -228,6 +238,8 @@ mod pool {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -237,13 +249,18 @@ mod tests {
     const LIMITS: Limits = Limits { bytes: 1000, entries: 8 };
 
     fn message(number: usize) -> Outgoing {
-        let attachments = vec![Bytes::from_static(b"attached"); number % 3 / 2];
+        let attachments = vec![Bytes::from_static(b"attached attached attached attached"); number % 3 / 2];
         Outgoing::new(&[&number.to_string()], &attachments)
     }
 
     fn dialect() -> impl Strategy<Value = Dialect> {
         let revision = prop_oneof![Just(Revision::V3), Just(Revision::V4)];
-        (revision, any::<bool>()).prop_map(|(revision, base64)| Dialect { revision, base64 })
+        let least = prop_oneof![Just(None), (1_u32..40).prop_map(NonZeroU32::new)];
+        (revision, any::<bool>(), least).prop_map(|(revision, base64, deflate_from)| Dialect {
+            revision,
+            base64,
+            deflate_from,
+        })
     }
 
     fn texts(batch: &Batch) -> Vec<&str> {
@@ -309,6 +326,9 @@ mod tests {
                 match step {
                     Step::Push => {
                         let message = message(number);
+                        if number % 2 == 0 && outbox.deflates(&message).is_some() {
+                            message.deflate(dialect);
+                        }
                         if outbox.push(message.clone(), LIMITS).is_ok() {
                             expected.extend_from_slice(message.frames_in(dialect));
                             waiting += message.frames_in(dialect).len();

@@ -38,11 +38,11 @@ struct Message {
     rare: OnceLock<Box<Rare>>,
     /// An application's message, not a packet of the session's own.
     counts: bool,
-    /// Whether an answer to a poll may be compressed for the sake of this message.
+    /// Whether it may be compressed, and an answer to a poll for its sake.
     compress: bool,
 }
 
-/// The forms of a message for clients of Engine.IO 3, and for those that take binary messages as text only.
+/// The forms of a message for clients of Engine.IO 3, for those that take binary messages as text only, and for those that take compressed ones.
 #[derive(Debug, Clone, Default)]
 struct Rare {
     /// Frames of revision 3, in which a type stands before each attachment.
@@ -51,6 +51,9 @@ struct Rare {
     base64: [OnceLock<Bytes>; 2],
     /// A piece of a payload of revision 3 in text form, and in binary form.
     payload: [OnceLock<Bytes>; 2],
+    /// The compressed frames of the plain form, of `typed`, and of `base64`; nothing where it was decided that they go as they are. What was
+    /// decided stands: an outbox counts what it will write.
+    deflated: [OnceLock<Option<Bytes>>; 4],
 }
 
 impl Outgoing {
@@ -100,8 +103,8 @@ impl Outgoing {
         }))
     }
 
-    /// The same message, for whose sake nothing is compressed: the answer to a poll that carries no other goes out as it is (the
-    /// reference's `compress(false)`).
+    /// The same message, which is not compressed, nor is anything for its sake: the answer to a poll that carries no other goes out as it is
+    /// (the reference's `compress(false)`).
     #[must_use]
     pub fn uncompressed(mut self) -> Self {
         Arc::make_mut(&mut self.0).compress = false;
@@ -153,25 +156,67 @@ impl Outgoing {
         &self.0.frames
     }
 
-    /// The WebSocket form for a session of that dialect.
+    /// The WebSocket form for a session of that dialect. Nothing is compressed here, since mailboxes are locked meanwhile: what has
+    /// not been [compressed](Self::deflate) before goes as it is.
     pub(super) fn frames_in(&self, dialect: Dialect) -> &Bytes {
-        // A text looks the same to everybody.
-        if dialect == Dialect::PLAIN || !self.has_attachments() {
+        if dialect == Dialect::PLAIN {
             return &self.0.frames;
         }
-        let rare = self.0.rare.get_or_init(Box::default);
-        let form = match dialect {
-            Dialect {
-                base64: true,
-                revision: Revision::V3,
-            } => &rare.base64[0],
-            Dialect {
-                base64: true,
-                revision: Revision::V4,
-            } => &rare.base64[1],
-            Dialect { base64: false, .. } => &rare.typed,
+        let deflated = self.deflated_in(dialect).and_then(|form| form.get_or_init(|| None).as_ref());
+        deflated.unwrap_or_else(|| self.whole_frames_in(dialect))
+    }
+
+    /// Whether it is still to be decided if this message is compressed for sessions of that dialect.
+    pub(super) fn is_to_be_deflated(&self, dialect: Dialect) -> bool {
+        self.deflated_in(dialect).is_some_and(|form| form.get().is_none())
+    }
+
+    /// Compresses the frames for sessions of that dialect, unless it was decided before. Answers whether they were compressed now.
+    pub(super) fn deflate(&self, dialect: Dialect) -> bool {
+        let (Some(form), Some(least)) = (self.deflated_in(dialect), dialect.deflate_from) else {
+            return false;
+        };
+        let mut now = false;
+        form.get_or_init(|| {
+            let least = usize::try_from(least.get()).unwrap_or(usize::MAX);
+            let deflated = websocket::deflate_frames(self.whole_frames_in(dialect), least);
+            now = deflated.is_some();
+            deflated.map(Bytes::from)
+        });
+        now
+    }
+
+    /// Where the compressed form for sessions of that dialect stands, if this message may have one.
+    fn deflated_in(&self, dialect: Dialect) -> Option<&OnceLock<Option<Bytes>>> {
+        let least = dialect.deflate_from.filter(|_| self.0.compress)?;
+        if self.whole_frames_in(dialect).len() < usize::try_from(least.get()).unwrap_or(usize::MAX) {
+            return None;
+        }
+        let [plain, typed, base64_v3, base64_v4] = &self.rare().deflated;
+        Some(match (dialect.base64, dialect.revision) {
+            // A text looks the same to everybody.
+            _ if !self.has_attachments() => plain,
+            (false, Revision::V4) => plain,
+            (false, Revision::V3) => typed,
+            (true, Revision::V3) => base64_v3,
+            (true, Revision::V4) => base64_v4,
+        })
+    }
+
+    /// The frames for a session of that dialect, not compressed.
+    fn whole_frames_in(&self, dialect: Dialect) -> &Bytes {
+        let form = match (dialect.base64, dialect.revision) {
+            _ if !self.has_attachments() => return &self.0.frames,
+            (false, Revision::V4) => return &self.0.frames,
+            (false, Revision::V3) => &self.rare().typed,
+            (true, Revision::V3) => &self.rare().base64[0],
+            (true, Revision::V4) => &self.rare().base64[1],
         };
         form.get_or_init(|| self.encode_frames(dialect))
+    }
+
+    fn rare(&self) -> &Rare {
+        self.0.rare.get_or_init(Box::default)
     }
 
     /// The polling form: the packets joined by the record separator. Empty for a control frame.
@@ -182,11 +227,10 @@ impl Outgoing {
 
     /// The packets as a piece of a payload of that form. Empty for a control frame.
     pub(super) fn payload(&self, form: Form) -> &Bytes {
-        let rare = || self.0.rare.get_or_init(Box::default);
         let piece = match form {
             Form::Separated => &self.0.polling,
-            Form::Counted => &rare().payload[0],
-            Form::Binary => &rare().payload[1],
+            Form::Counted => &self.rare().payload[0],
+            Form::Binary => &self.rare().payload[1],
         };
         piece.get_or_init(|| self.encode_payload(form))
     }
@@ -300,7 +344,11 @@ mod tests {
             (Revision::V3, false, b"\x82\x05\x04\x01\x02\x03\x04"),
             (Revision::V3, true, b"\x81\x0ab4AQIDBA=="),
         ] {
-            let dialect = Dialect { revision, base64 };
+            let dialect = Dialect {
+                revision,
+                base64,
+                ..Dialect::PLAIN
+            };
             assert_eq!(message.frames_in(dialect), &[text, attachment].concat(), "{dialect:?}");
             assert_eq!(alone.frames_in(dialect), attachment, "{dialect:?}");
         }
@@ -322,7 +370,7 @@ mod tests {
     fn forms_are_made_once_and_a_text_is_the_same_to_all() {
         let dialect = Dialect {
             revision: Revision::V3,
-            base64: false,
+            ..Dialect::PLAIN
         };
         let message = Outgoing::new(&["51-[\"e\"]"], &[Bytes::from_static(&[1])]);
         assert_eq!(message.frames_in(dialect).as_ptr(), message.clone().frames_in(dialect).as_ptr());

@@ -13,10 +13,13 @@ use std::{
 use smallvec::{SmallVec, smallvec};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::protocol::engineio::{
-    Revision,
-    handshake::{Flaw, Open, Query, Refusal},
-    jsonp::Callback,
+use crate::protocol::{
+    engineio::{
+        Revision,
+        handshake::{Flaw, Open, Query, Refusal},
+        jsonp::Callback,
+    },
+    websocket,
 };
 
 use super::{
@@ -347,6 +350,21 @@ impl Engine {
     }
 }
 
+impl Upgrade {
+    /// Decides on the extensions that the client offers: the values of its `Sec-WebSocket-Extensions`. Gives the value of the answer's, if
+    /// there is to be one.
+    pub fn negotiate<'a>(&mut self, offers: impl IntoIterator<Item = &'a str>) -> Option<&'static str> {
+        let (config, dialect) = match self {
+            Self::Open(admission) => (&admission.engine.shared.config, &mut admission.dialect),
+            Self::Probe(candidate) => (&candidate.session.0.shared.config, &mut candidate.dialect),
+        };
+        let least = config.per_message_deflate?.least();
+        let answer = websocket::negotiate(offers)?;
+        dialect.deflate_from = Some(least);
+        Some(answer)
+    }
+}
+
 impl Admission {
     /// Takes a place for the session of this client.
     ///
@@ -400,7 +418,7 @@ impl Admitted {
     /// Opens a session over a WebSocket that was answered 101. `read` is what was read of the connection beyond the request. The
     /// connection is dropped if the last room was taken meanwhile.
     pub fn open_websocket(self, io: Io, read: &[u8]) {
-        let wire = Wire::new(io, read, self.admission.engine.shared.config.max_http_buffer_size);
+        let wire = Wire::new(io, read, &self.admission.engine.shared.config, self.admission.dialect);
         // Without room the connection has been dropped, which is all there is to say on a WebSocket.
         drop(gather(|| self.open(Some(wire))));
     }
@@ -498,7 +516,7 @@ impl Candidate {
     /// another candidate probes, or when the session has a WebSocket already, the connection is closed and the session goes on.
     pub fn probe(self, io: Io, read: &[u8]) {
         let mailbox = &self.session.0;
-        let wire = Wire::new(io, read, mailbox.shared.config.max_http_buffer_size);
+        let wire = Wire::new(io, read, &mailbox.shared.config, self.dialect);
         let mut probe = Some((Box::new(wire), self.dialect));
         mailbox.post(|mail| {
             if mail.probe.is_none() {
@@ -515,6 +533,7 @@ fn dialect(query: &Query<'_>) -> Dialect {
     Dialect {
         revision: query.revision,
         base64: query.base64,
+        deflate_from: None,
     }
 }
 

@@ -17,6 +17,8 @@ use tokio::{
 
 use crate::protocol::websocket::{self, Decoder};
 
+use super::{Config, dialect::Dialect};
+
 /// A connection after the answer 101.
 pub enum Io {
     /// A plain TCP connection: the fast path.
@@ -78,14 +80,17 @@ enum Stream {
 
 impl Wire {
     /// `read` is what was read of the connection beyond the handshake.
-    pub(super) fn new(io: Io, read: &[u8], max_message: usize) -> Self {
+    pub(super) fn new(io: Io, read: &[u8], config: &Config, dialect: Dialect) -> Self {
         let stream = match io {
             Io::Tcp(stream) => Stream::Tcp(Arc::new(stream)),
             Io::Boxed(stream) => Stream::Boxed(stream),
         };
         Self {
             stream,
-            decoder: Decoder::new(max_message),
+            decoder: match dialect.deflate_from {
+                Some(_) => Decoder::inflating(config.max_http_buffer_size),
+                None => Decoder::new(config.max_http_buffer_size),
+            },
             due: None,
             unread: read.to_vec(),
             decoded: 0,

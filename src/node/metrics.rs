@@ -181,6 +181,11 @@ const COUNTERS: &[Metric] = &[
     metric("fanfare_bytes_out_total", "Bytes written to clients, with framing", |l| {
         l.engine.counters().bytes_out.get()
     }),
+    metric(
+        "fanfare_messages_deflated_total",
+        "Messages compressed for WebSockets, each once for all that get it",
+        |l| l.engine.counters().messages_deflated.get(),
+    ),
     metric("fanfare_volatile_dropped_total", "Volatile messages dropped", |l| {
         l.engine.counters().volatile_dropped.get()
     }),

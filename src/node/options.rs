@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{Builder, CookieConfig, CorsConfig, ForwardConfig, HttpCompression, Network, Origins};
 use crate::{
-    engine::Transport,
+    engine::{PerMessageDeflate, Transport},
     hub::{Parser, recovery::Recovery},
 };
 
@@ -96,6 +96,16 @@ impl Builder {
 
         /// Compression of answers to polls; `None` for none. Default from 1024 bytes on.
         http_compression(compression: impl Into<Option<HttpCompression>>) => http_compression = compression.into();
+
+        /// Compression of messages on WebSockets whose clients offer it; `None` for none, the default.
+        ///
+        /// ```
+        /// use fanfare::{Server, engine::PerMessageDeflate};
+        ///
+        /// let server = Server::builder().per_message_deflate(PerMessageDeflate { threshold: 4096 });
+        /// # drop(server);
+        /// ```
+        per_message_deflate(compression: impl Into<Option<PerMessageDeflate>>) => engine.per_message_deflate = compression.into();
 
         /// The affinity cookie, set with every handshake. Default none.
         cookie(cookie: impl Into<Option<CookieConfig>>) => cookie = cookie.into();

@@ -3,7 +3,7 @@
 use axum::{extract::Request, response::Response};
 use http::{
     HeaderMap, HeaderValue, StatusCode, Version,
-    header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
     request::Parts,
 };
 use hyper::upgrade::Upgraded;
@@ -80,7 +80,7 @@ async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Respons
     }
     let origin = head.headers.get(ORIGIN).map(HeaderValue::as_bytes);
     let query = head.uri.query().unwrap_or_default();
-    let upgrade = transports.engine.upgrade(query, origin).map_err(refused)?;
+    let mut upgrade = transports.engine.upgrade(query, origin).map_err(refused)?;
     let mut answer = switching(head).ok_or_else(|| {
         let mut answer = refused(Refusal::BadRequest(Flaw::TransportHandshake));
         answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -89,6 +89,12 @@ async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Respons
     transports.check(head).await.map_err(refused)?;
     if let Some(protocol) = subprotocol(&head.headers) {
         answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    let offers = head.headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+    if let Some(extensions) = upgrade.negotiate(offers.iter().filter_map(|offers| offers.to_str().ok())) {
+        answer
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extensions));
     }
     match upgrade {
         engine::Upgrade::Probe(candidate) => Ok((Taker::Probe(candidate), answer)),

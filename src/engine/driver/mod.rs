@@ -342,6 +342,8 @@ impl Driver {
         while let Some(rest) = bytes.get_mut(used..).filter(|rest| !rest.is_empty()) {
             wire.watch(now, time);
             if *budget == 0 || !session.is_reading() || session.ended().is_some() {
+                // What the application was given is not kept while it takes no more.
+                wire.decoder.decode(&mut []).ok();
                 return Decoded::Part(used);
             }
             let (length, message) = match wire.decoder.decode(rest) {

@@ -1,6 +1,7 @@
 //! The engine as a whole, with an echo on top: requests as values, WebSockets over pipes and over real TCP.
 
 mod carried;
+mod deflate;
 mod eio3;
 mod hostile;
 mod polling;

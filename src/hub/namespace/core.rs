@@ -175,7 +175,10 @@ impl Core {
 
     /// Encodes the event once, if anybody gets it, and pushes the one message to all, in the caller's thread.
     fn emit(&self, target: &Target, payload: &Payload, flags: EmitFlags) -> usize {
-        let mut message = None;
+        let mut message = self.deflating(target, payload, flags).map(|session| {
+            let message = self.event(payload, None, flags);
+            message.inspect(|message| session.deflate(message))
+        });
         let mut tally = Tally::default();
         let mut meant = 0;
         let watching = self.watched.load(Ordering::Relaxed);

@@ -28,6 +28,9 @@ impl Core {
             Some(Command::Emit { target, payload, flags }) => Some((target, Forms::new(self, payload, *flags))),
             _ => None,
         };
+        if let Some((target, forms)) = &mut event {
+            forms.deflate(target, || Some(offset));
+        }
         for shard in self.shards() {
             let mut shard = lock(shard);
             shard.place = offset;
@@ -56,6 +59,7 @@ impl Core {
     /// Sends an event that is in no log. It carries how far its socket has come, so that a client which remembers that comes back there.
     pub(super) fn emit_unlogged(&self, target: &Target, payload: &Payload, flags: EmitFlags) -> usize {
         let mut forms = Forms::new(self, payload, flags);
+        forms.deflate(target, || self.shards().first().map(|shard| lock(shard).place));
         let mut tally = Tally::default();
         let mut meant = 0;
         let watching = self.is_watched();
@@ -190,6 +194,16 @@ impl<'a> Forms<'a> {
             flags,
             plain: None,
             at: None,
+        }
+    }
+
+    /// Has the message with this offset, which nearly all get, compressed if it is long and somebody gets it so.
+    fn deflate(&mut self, target: &Target, offset: impl FnOnce() -> Option<Offset>) {
+        if let Some(session) = self.namespace.deflating(target, self.payload, self.flags)
+            && let Some(offset) = offset()
+            && let Ok(message) = self.at(offset)
+        {
+            session.deflate(message);
         }
     }
 

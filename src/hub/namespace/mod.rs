@@ -1,6 +1,7 @@
 //! A namespace as applications see it.
 
 mod core;
+mod deflated;
 mod kin;
 mod logged;
 mod parent;

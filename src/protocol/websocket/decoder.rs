@@ -5,6 +5,7 @@ use std::str;
 use smallvec::SmallVec;
 
 use super::{
+    deflate,
     encoder::{MAX_CONTROL, Opcode},
     mask,
 };
@@ -30,7 +31,7 @@ pub enum Message<'a> {
 /// How a client broke the protocol. The connection is closed with [`Violation::close_code`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// A reserved bit is set, and no extension was negotiated.
+    /// A reserved bit is set that no extension gives a meaning here.
     #[error("WebSocket frame with a reserved bit set")]
     ReservedBits,
     /// The opcode means nothing.
@@ -63,7 +64,10 @@ pub enum Violation {
     /// A text message or close reason that is not UTF-8.
     #[error("WebSocket text is not UTF-8")]
     InvalidUtf8,
-    /// The message is longer than the decoder allows, seen from a header: nothing of that frame was buffered.
+    /// A compressed message that cannot be expanded.
+    #[error("compressed WebSocket message cannot be expanded")]
+    InvalidDeflate,
+    /// The message is longer than the decoder allows: seen from a header, and nothing of that frame was buffered, or while it was expanded.
     #[error("WebSocket message of more than {max} bytes")]
     TooBig {
         /// The limit, in bytes.
@@ -76,7 +80,7 @@ impl Violation {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::InvalidUtf8 => 1007,
+            Self::InvalidUtf8 | Self::InvalidDeflate => 1007,
             Self::TooBig { .. } => 1009,
             _ => 1002,
         }
@@ -86,16 +90,21 @@ impl Violation {
 /// Decodes what a client sends, from reads of any size.
 ///
 /// A frame that is whole in the input is unmasked there and borrowed; anything else is gathered in a buffer which grows with what
-/// arrives, never beyond `max_message` bytes (and 125 of a control frame), and is let go after the message.
+/// arrives, never beyond `max_message` bytes (and 125 of a control frame), and is let go after the message. A compressed message is
+/// expanded when it is whole, into a buffer of its own with the same bound.
 #[derive(Debug)]
 pub struct Decoder {
     max_message: usize,
+    /// Whether messages may be compressed.
+    inflates: bool,
     /// The part of a header that has arrived while its rest has not.
     header: SmallVec<[u8; MAX_CLIENT_HEADER]>,
     /// The frame whose payload is being read.
     frame: Option<Frame>,
     /// Whether a fragmented message has begun, and what it is.
     fragmented: Option<Opcode>,
+    /// Whether the message that is being read is compressed: said by its first fragment.
+    deflated: bool,
     /// The fragments so far; behind them what has arrived of a frame that is not whole yet.
     buffer: Vec<u8>,
     /// How much of `buffer` stays when the message that was borrowed last is no longer needed.
@@ -120,12 +129,23 @@ impl Decoder {
     pub fn new(max_message: usize) -> Self {
         Self {
             max_message,
+            inflates: false,
             header: SmallVec::new(),
             frame: None,
             fragmented: None,
+            deflated: false,
             buffer: Vec::new(),
             keep: 0,
             ended: None,
+        }
+    }
+
+    /// The same for a connection on which permessage-deflate was negotiated: a compressed message counts with what it is expanded to.
+    #[must_use]
+    pub fn inflating(max_message: usize) -> Self {
+        Self {
+            inflates: true,
+            ..Self::new(max_message)
         }
     }
 
@@ -156,25 +176,36 @@ impl Decoder {
 
         let whole = buffered + taken == frame.length;
         let alone = frame.opcode.is_control() || (frame.fin && self.fragmented.is_none());
-        let (opcode, payload) = if whole && alone && buffered == 0 {
-            self.frame = None;
-            (frame.opcode, &*payload)
-        } else {
+        let mut borrowed = whole && alone && buffered == 0;
+        if !borrowed {
             self.gather(payload);
-            if !whole {
-                return Ok((consumed, None));
-            }
-            self.frame = None;
-            if frame.opcode.is_control() {
-                (frame.opcode, self.buffer.get(self.keep..).unwrap_or_default())
-            } else if frame.fin {
-                self.keep = 0;
-                (self.fragmented.take().unwrap_or(frame.opcode), self.buffer.as_slice())
-            } else {
+        }
+        if !whole {
+            return Ok((consumed, None));
+        }
+        self.frame = None;
+        let opcode = match frame.opcode {
+            control if control.is_control() => control,
+            _ if !frame.fin => {
                 self.keep = self.buffer.len();
                 self.fragmented.get_or_insert(frame.opcode);
                 return Ok((consumed, None));
             }
+            opcode => {
+                self.keep = 0;
+                self.fragmented.take().unwrap_or(opcode)
+            }
+        };
+        if self.deflated && !opcode.is_control() {
+            let packed = if borrowed { &*payload } else { self.buffer.as_slice() };
+            let expanded = deflate::inflate(packed, self.max_message).inspect_err(|violation| self.ended = Some(Err(*violation)))?;
+            self.buffer = expanded;
+            borrowed = false;
+        }
+        let payload = if borrowed {
+            &*payload
+        } else {
+            self.buffer.get(self.keep..).unwrap_or_default()
         };
         let message = interpret(opcode, payload).inspect_err(|violation| self.ended = Some(Err(*violation)))?;
         if matches!(message, Message::Close(..)) {
@@ -243,7 +274,15 @@ impl Decoder {
             return Err(Violation::LengthOverflow);
         }
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if !opcode.is_control() && length > self.max_message.saturating_sub(self.keep) {
+        if matches!(opcode, Opcode::Text | Opcode::Binary) {
+            self.deflated = first & deflate::COMPRESSED != 0;
+        }
+        let most = if self.deflated {
+            deflate::longest(self.max_message)
+        } else {
+            self.max_message
+        };
+        if !opcode.is_control() && length > most.saturating_sub(self.keep) {
             return Err(Violation::TooBig { max: self.max_message });
         }
         self.header.clear();
@@ -265,7 +304,9 @@ impl Decoder {
 
     /// Checks what the first two bytes of a header say.
     fn check(&self, first: u8, second: u8) -> Result<Opcode, Violation> {
-        if first & 0x70 != 0 {
+        // Only the first frame of a message says whether it is compressed.
+        let may_say = self.inflates && matches!(first & 0x0f, 1 | 2);
+        if first & 0x70 & !(if may_say { deflate::COMPRESSED } else { 0 }) != 0 {
             return Err(Violation::ReservedBits);
         }
         let opcode = match first & 0x0f {

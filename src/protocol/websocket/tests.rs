@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use super::*;
 
 /// A client's frame.
-fn frame(fin: bool, opcode: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(fin: bool, opcode: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![opcode | if fin { 0x80 } else { 0 }];
     match payload.len() {
         length @ 0..=125 => frame.push(0x80 | length as u8),
@@ -27,7 +27,7 @@ fn frame(fin: bool, opcode: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
 
 /// A message that outlives its decoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Owned {
+pub(super) enum Owned {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -48,7 +48,7 @@ impl From<Message<'_>> for Owned {
 }
 
 /// Feeds one read, and checks the promise that every call makes progress.
-fn feed(decoder: &mut Decoder, input: &[u8], messages: &mut Vec<Owned>) -> Result<(), Violation> {
+pub(super) fn feed(decoder: &mut Decoder, input: &[u8], messages: &mut Vec<Owned>) -> Result<(), Violation> {
     let mut input = input.to_vec();
     let mut rest = input.as_mut_slice();
     loop {
@@ -70,7 +70,7 @@ fn decode_all(max: usize, reads: &[&[u8]]) -> (Vec<Owned>, Result<(), Violation>
     (messages, result)
 }
 
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+pub(super) const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 #[test]
 fn examples_of_rfc_6455_section_5_7_decode() {
@@ -254,7 +254,7 @@ fn frames(messages: &[(Owned, Option<Index>)], mask: [u8; 4]) -> Vec<u8> {
 }
 
 /// Cuts bytes at the given places.
-fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+pub(super) fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
     places.sort_unstable();
     places.windows(2).map(|places| &bytes[places[0]..places[1]]).collect()
