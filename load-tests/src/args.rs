@@ -18,13 +18,20 @@ pub(crate) struct Args {
 /// What is done to the servers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scenario {
-    /// A few publish at a rate, every connection receives every message.
+    /// A few publish at a rate or in a closed loop, every connection receives every message.
     ///
     /// The servers must send what a client emits as EVENT to all clients of all nodes, the sender too (in fanfare: the rule
     /// `event = "msg", action = "emit"`). Exits with 1 when a message was lost, came twice or after a later one of its publisher, or a
     /// receiver that had to come back was away at the end, with 3 when a bound of `--fail-if` was
     /// broken, with 69 when the run could not be made.
     Fanout(Fanout),
+    /// Every connection is in one of some rooms, publishes into it, and receives every message that is published there.
+    ///
+    /// The servers must put a client that emits `join(room)` into that room, and send `pubroom(room, message)` to all who are in the
+    /// room, on all nodes, the sender too, as `msg(message)`. Connection i is in room i mod ROOMS. Exits with 1 when a message was lost,
+    /// came twice, after a later one of its publisher or to who is not in its room, or a client that had to come back was away at the
+    /// end, with 3 when a bound of `--fail-if` was broken, with 69 when the run could not be made.
+    Rooms(Rooms),
     /// Every connection emits events with an ack, the next when an ack has come.
     ///
     /// The servers must answer EVENT by an ack with the arguments that came (in fanfare: the rule `event = "echo", action = "ack"`).
@@ -85,22 +92,59 @@ pub(crate) struct Fanout {
     /// How the publishing connections reach the servers [default: as the others].
     #[arg(long, value_enum)]
     pub(crate) publisher_transport: Option<Transport>,
+    /// What is published, and when.
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    /// The event that publishers emit [default: as `--event`].
+    #[arg(long)]
+    pub(crate) publish_event: Option<String>,
+}
+
+/// What is published, and when.
+#[derive(Debug, Group)]
+pub(crate) struct Pace {
     /// Messages a second, all publishers together, 0.01 to 1000000. A message that cannot be sent in time is sent late and counted as
     /// overrun; over polling all that are due leave with the next POST.
     #[arg(long, default_value = "100", value_parser = rate)]
     pub(crate) rate: f64,
+    /// Instead of a rate: messages under way at any time, all publishers together, 1 to 100000. When one has reached every receiver that
+    /// has a session, the next one leaves at once, from the publisher whose turn it is; one that has not within `--patience` is given up,
+    /// and its place used again. Latency is counted from the emit.
+    #[arg(long, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) in_flight: Option<u32>,
     /// Seconds for which messages are published, 0.1 to 86400.
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub(crate) duration: Duration,
     /// Bytes of a message's one argument, 48 to 1000000.
     #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(48..=1_000_000))]
     pub(crate) size: u32,
-    /// The event that is emitted and awaited.
+    /// The event that is awaited.
     #[arg(long, default_value = "msg")]
     pub(crate) event: String,
-    /// How long stragglers are awaited after the last message was sent, in seconds without any arrival, 0.1 to 86400.
+    /// How long stragglers are awaited after the last message was sent, in seconds without any arrival, 0.1 to 86400; with `--in-flight`,
+    /// how long each message may take.
     #[arg(long, default_value = "3", value_parser = seconds)]
     pub(crate) patience: Duration,
+}
+
+/// `fanfare-load rooms`
+#[derive(Debug, Group)]
+pub(crate) struct Rooms {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub(crate) connecting: Connecting,
+    /// What is published, and when.
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    /// Rooms, 1 to as many as there are connections.
+    #[arg(long, default_value = "10")]
+    pub(crate) rooms: NonZeroUsize,
+    /// The event by which a client joins a room, its one argument.
+    #[arg(long, default_value = "join")]
+    pub(crate) join_event: String,
+    /// The event by which a client publishes into a room: the room and the message.
+    #[arg(long, default_value = "pubroom")]
+    pub(crate) publish_event: String,
 }
 
 /// `fanfare-load echo`
@@ -141,9 +185,15 @@ impl Args {
     fn checked(self) -> Result<Self, clap::Error> {
         let (connecting, publisher_transport, publisher_targets) = match &self.scenario {
             Scenario::Fanout(fanout) => (&fanout.connecting, fanout.publisher_transport, fanout.publisher_targets.len()),
+            Scenario::Rooms(rooms) => (&rooms.connecting, None, 0),
             Scenario::Echo(echo) => (&echo.connecting, None, 0),
         };
         let conflict = |message: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        if let Scenario::Rooms(rooms) = &self.scenario
+            && rooms.rooms > connecting.connections
+        {
+            return conflict("--rooms must not be more than --connections: a room needs a member");
+        }
         if connecting.no_affinity && connecting.targets.len() == 1 {
             return conflict(
                 "--no-affinity needs two --targets or more: with one, every request goes there, and behind a balancer it is for the balancer to decide",
@@ -193,7 +243,7 @@ mod tests {
     fn fanout(flags: &str) -> Result<Fanout, String> {
         match read(&format!("fanfare-load fanout {flags}"))? {
             Scenario::Fanout(fanout) => Ok(fanout),
-            other @ Scenario::Echo(_) => Err(format!("{other:?}")),
+            other => Err(format!("{other:?}")),
         }
     }
 
@@ -202,8 +252,19 @@ mod tests {
         let fanout = fanout("--targets http://127.0.0.1:1,http://[::1]:2/ --connections 9 --rate 2.5 --duration 3 --json").unwrap();
         assert_eq!(fanout.connecting.targets, ["127.0.0.1:1", "[::1]:2"]);
         assert_eq!(fanout.connecting.transport, Transport::Websocket);
-        assert_eq!(fanout.duration, Duration::from_secs(3));
+        assert_eq!(fanout.pace.duration, Duration::from_secs(3));
         assert!(fanout.connecting.reporting.json && !fanout.connecting.reconnect);
+    }
+
+    #[test]
+    fn a_room_without_a_member_is_refused_with_the_reason() {
+        let read = |flags: &str| read(&format!("fanfare-load rooms --targets http://a:1 --connections 5 {flags}"));
+        assert!(matches!(read("--rooms 5 --in-flight 3").unwrap(), Scenario::Rooms(rooms) if rooms.pace.in_flight == Some(3)));
+        assert!(
+            read("--rooms 6")
+                .unwrap_err()
+                .contains("--rooms must not be more than --connections")
+        );
     }
 
     #[test]
@@ -223,6 +284,8 @@ mod tests {
             "--targets http://a:1 --rate 0",
             "--targets http://a:1 --size 9",
             "--targets http://a:1 --transport webtransport",
+            "--targets http://a:1 --in-flight 0",
+            "--targets http://a:1 --in-flight 3 --rate 100",
         ] {
             assert!(fanout(wrong).is_err(), "{wrong}");
         }

@@ -5,7 +5,9 @@
 //! | `args` | the command line |
 //! | `client` | one Socket.IO client over polling, WebSocket, or the one and then the other |
 //! | `connect` | makes the connections of a run, and those that take the place of lost ones |
+//! | `deliveries` | what the scenarios share in which messages are delivered |
 //! | `fanout` | the scenario: a few publish, everybody receives |
+//! | `rooms` | the scenario: everybody is in a room, publishes into it, and receives what is published there |
 //! | `echo` | the scenario: everybody emits events with an ack, the next when an ack has come |
 //! | `cpu`, `memory` | CPU time and memory of processes, from `/proc` |
 //! | `latency` | distributions of times |
@@ -17,12 +19,14 @@ mod args;
 mod client;
 mod connect;
 mod cpu;
+mod deliveries;
 mod echo;
 mod fanout;
 mod latency;
 mod memory;
 mod progress;
 mod report;
+mod rooms;
 #[cfg(test)]
 mod server;
 
@@ -37,6 +41,7 @@ async fn main() -> ExitCode {
     drop(rlimit::increase_nofile_limit(u64::MAX));
     match Args::read().scenario {
         Scenario::Fanout(args) => carry_out(&args.connecting, fanout::run(&args)).await,
+        Scenario::Rooms(args) => carry_out(&args.connecting, rooms::run(&args)).await,
         Scenario::Echo(args) => carry_out(&args.connecting, echo::run(&args)).await,
     }
 }

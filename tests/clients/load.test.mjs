@@ -37,6 +37,22 @@ const urls = (nodes = cluster.nodes) => nodes.map((node) => node.url);
 
 const fanout = (flags, during, targets = urls()) => load("fanout", targets, ["--event", "announce", ...flags], during);
 
+/** Starts the reference server in this process, with what `application` does with each client. */
+async function referenceWith(application) {
+  const server = new Reference(0);
+  server.on("connection", (socket) => application(socket, server));
+  if (!server.httpServer.listening) await once(server.httpServer, "listening");
+  return { server, port: server.httpServer.address().port, url: `http://127.0.0.1:${server.httpServer.address().port}`, stop: () => server.close() };
+}
+
+/** The application that all peers have. */
+function peer(socket, server) {
+  socket.on("join", (room) => socket.join(room));
+  socket.on("pub", (message) => server.emit("msg", message));
+  socket.on("pubroom", (room, message) => server.to(room).emit("msg", message));
+  socket.on("echo", (argument, ack) => ack(argument));
+}
+
 /** The sum of a metric over the nodes. */
 const total = async (name, nodes = cluster.nodes) => (await Promise.all(nodes.map((node) => node.metric(name)))).reduce((sum, one) => sum + one, 0);
 
@@ -181,9 +197,8 @@ test("a message that is lost is counted, and makes the exit code 1, whether clie
 describe("what a server does wrong is counted, and makes the exit code 1; names that need escaping are no such thing", { concurrency: true }, () => {
   let server, url;
   before(async () => {
-    server = new Reference(0);
     let held;
-    server.on("connection", (socket) => {
+    server = await referenceWith((socket, server) => {
       socket.on("repeated", (message) => server.emit("repeated", message) && server.emit("repeated", message));
       // The first two of them.
       socket.on("swapped", (message) => {
@@ -199,11 +214,12 @@ describe("what a server does wrong is counted, and makes the exit code 1; names 
         // An ack of what nobody emitted.
         socket.packet({ type: 3, id: 1_000_000_000, data: [] });
       });
+      socket.on("join", (room) => socket.join(room));
+      socket.on("everywhere", (room, message) => server.emit("everywhere", message));
     });
-    if (!server.httpServer.listening) await once(server.httpServer, "listening");
-    url = `http://127.0.0.1:${server.httpServer.address().port}`;
+    url = server.url;
   });
-  after(() => server.close());
+  after(() => server?.stop());
 
   for (const [event, counted] of [["repeated", "duplicate"], ["swapped", "out_of_order"]]) {
     test(`messages: ${counted}`, async () => {
@@ -214,6 +230,18 @@ describe("what a server does wrong is counted, and makes the exit code 1; names 
     });
   }
 
+  test("messages: stray", async () => {
+    const flags = ["--event", "everywhere", "--publish-event", "everywhere", "--connections", "6", "--rooms", "3", "--rate", "20", "--duration", "1"];
+    const { code, report } = await load("rooms", [url], flags);
+    assert.deepEqual([report.delivered, report.lost, report.stray], [40, 0, 80], JSON.stringify(report));
+    assert.equal(code, 1);
+  });
+
+  test("a room that nobody gets into", async () => {
+    const flags = ["--join-event", "enter", "--publish-event", "everywhere", "--event", "nothing", "--connections", "4", "--rooms", "2"];
+    await assert.rejects(load("rooms", [url], flags), /ended with 69: fanfare-load: 4 of 4 clients did not receive what .* `enter\(room\)`/);
+  });
+
   test("messages of an event with a quotation mark in its name: nothing", async () => {
     assertClean(await load("fanout", [url], ["--event", 'a"b', "--connections", "2", "--rate", "20", "--duration", "1"]), 20, 2);
   });
@@ -223,6 +251,114 @@ describe("what a server does wrong is counted, and makes the exit code 1; names 
       const { code, report } = await load("echo", [url], ["--event", event, "--connections", "2", "--duration", "0.3"]);
       assert.deepEqual([report.lost, report.disconnected, report[event] > 0], [0, 0, true], JSON.stringify(report));
       assert.equal(code, 1);
+    });
+  }
+});
+
+/** As many under way as there should be, all of which came to everybody; each message to `receivers`. */
+function assertClosed({ code, report }, places, receivers) {
+  const { in_flight, given_up, overrun, lost, missed, duplicate, out_of_order, disconnected } = report;
+  assert.deepEqual({ in_flight, given_up, overrun, lost, missed, duplicate, out_of_order, disconnected }, { in_flight: places, given_up: 0, overrun: 0, lost: 0, missed: 0, duplicate: 0, out_of_order: 0, disconnected: 0 });
+  assert.ok(report.published > 2 * places, JSON.stringify(report));
+  assert.deepEqual([report.expected, report.delivered], [report.published * receivers, report.published * receivers]);
+  assert.ok(report.latency_ms.p50 > 0 && report.delivered_per_second > 0, JSON.stringify(report));
+  assert.equal(code, 0);
+}
+
+describe("a closed loop", () => {
+  for (const [way, flags] of Object.entries(WAYS)) {
+    test(`publishes the next message when all have had one, over three nodes, ${way}`, async () => {
+      assertClosed(await fanout([...flags, "--connections", "20", "--publishers", "3", "--in-flight", "8", "--duration", "2"]), 8, 20);
+    });
+  }
+
+  test("of messages that come back by another name", async () => {
+    const server = await referenceWith(peer);
+    try {
+      assertClosed(await load("fanout", [server.url], ["--publish-event", "pub", "--connections", "10", "--publishers", "5", "--in-flight", "2", "--duration", "1"]), 2, 10);
+    } finally {
+      server.stop();
+    }
+  });
+
+  test("gives up what does not come, and goes on", async () => {
+    let count = 0;
+    const server = await referenceWith((socket, server) => socket.on("msg", (message) => ++count % 10 && server.emit("msg", message)));
+    try {
+      const { code, report } = await load("fanout", [server.url], ["--connections", "4", "--in-flight", "2", "--duration", "2", "--patience", "0.3"]);
+      assert.ok(report.given_up >= 4 && report.published > 9 * report.given_up, JSON.stringify(report));
+      assert.deepEqual([report.lost, report.delivered + report.lost], [4 * report.given_up, report.expected], JSON.stringify(report));
+      assert.equal(code, 1);
+    } finally {
+      server.stop();
+    }
+  });
+
+  test("goes on when clients are away, and when they come back", async () => {
+    const [direct, behind] = cluster.nodes;
+    const proxy = await Proxy.start(behind.public.port);
+    try {
+      const received = await total("fanfare_cluster_received_total");
+      const { code, report } = await fanout(["--reconnect", "--connections", "20", "--in-flight", "4", "--duration", "4"], async () => {
+        await until("messages flow", async () => (await total("fanfare_cluster_received_total")) > received + 50);
+        proxy.cut();
+      }, [direct.url, proxy.url]);
+      const { given_up, lost, duplicate, out_of_order, disconnected, reconnects } = report;
+      assert.deepEqual({ given_up, lost, duplicate, out_of_order, disconnected, reconnects }, { given_up: 0, lost: 0, duplicate: 0, out_of_order: 0, disconnected: 0, reconnects: 10 }, JSON.stringify(report));
+      assert.ok(report.missed > 0, JSON.stringify(report));
+      assert.equal(report.delivered + report.missed, report.expected);
+      assert.equal(code, 0);
+    } finally {
+      proxy.stop();
+    }
+  });
+});
+
+describe("rooms: what is published in one comes to all of its members, and to nobody else", { concurrency: true }, () => {
+  let server;
+  before(async () => {
+    server = await referenceWith(peer);
+  });
+  after(() => server?.stop());
+
+  for (const way of ["websocket", "polling", "upgrade"]) {
+    test(`in a closed loop, ${way}`, async () => {
+      const result = await load("rooms", [server.url], [...WAYS[way], "--connections", "20", "--rooms", "4", "--in-flight", "6", "--duration", "1"]);
+      assertClosed(result, 6, 5);
+      assert.deepEqual([result.report.rooms, result.report.stray], [4, 0]);
+    });
+  }
+
+  test("at a rate, of rooms that differ in size", async () => {
+    const { code, report } = await load("rooms", [server.url], ["--connections", "10", "--rooms", "4", "--rate", "40", "--duration", "2"]);
+    // 8 messages from each of 10 clients; two rooms of three and two of two.
+    assert.deepEqual([report.published, report.expected, report.delivered, report.lost, report.stray], [80, 208, 208, 0, 0], JSON.stringify(report));
+    assert.deepEqual([report.in_flight, code], [null, 0]);
+  });
+
+  for (const pace of [["--in-flight", "4"], ["--rate", "200", "--patience", "2"]]) {
+    test(`whose members come back, ${pace[0]}`, async () => {
+      let published = 0;
+      const server = await referenceWith((socket, server) => {
+        peer(socket, server);
+        socket.on("pubroom", () => (published += 1));
+      });
+      const proxy = await Proxy.start(server.port);
+      try {
+        const flags = ["--reconnect", "--connections", "12", "--rooms", "3", "--duration", "4", ...pace];
+        const { code, report } = await load("rooms", [server.url, proxy.url], flags, async () => {
+          // More than prove that everybody is in.
+          await until("messages flow", () => published > 100);
+          proxy.cut();
+        });
+        const { lost, stray, duplicate, out_of_order, disconnected, reconnects } = report;
+        assert.deepEqual({ lost, stray, duplicate, out_of_order, disconnected, reconnects }, { lost: 0, stray: 0, duplicate: 0, out_of_order: 0, disconnected: 0, reconnects: 6 }, JSON.stringify(report));
+        assert.ok(report.missed > 0 && report.delivered + report.missed === report.expected, JSON.stringify(report));
+        assert.equal(code, 0);
+      } finally {
+        proxy.stop();
+        server.stop();
+      }
     });
   }
 });

@@ -1,39 +1,30 @@
-//! The scenario `fanout`: a few publish at a rate, every connection receives every message.
+//! The scenario `fanout`: a few publish, at a rate or in a closed loop, and every connection receives every message.
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `message` | what a published message carries: publisher, sequence number, time |
-//! | `publish` | publishes at a rate |
-//! | `tally` | counts lost, missed, repeated and overtaken messages of one receiver |
+//! | `publish` | the publishers |
 //! | `report` | what it finds, for people and as JSON |
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    args::Fanout,
+    args::{Fanout, Pace},
     client::{Client, ClientError},
     connect::{ConnectError, Connector},
     cpu::{CpuError, Meter},
+    deliveries::{Counts, Event, Reception, Run, Turns},
     latency::Latencies,
-    progress,
     report::{Connections, Report},
 };
 
-mod message;
 mod publish;
 mod report;
-mod tally;
 
 pub(crate) use report::Deliveries;
 
-use message::Message;
-use publish::{Schedule, publish, publish_one};
-use tally::{Counts, Tally};
+use publish::{Publisher, Signals, fly, follow};
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -49,140 +40,136 @@ pub(crate) enum FanoutError {
     Cpu(#[from] CpuError),
 }
 
-/// What all connections share.
-#[derive(Debug)]
-struct Run {
-    /// As JSON.
-    event: String,
-    publishers: usize,
-    schedule: Schedule,
-    /// When the schedule began.
-    begun: OnceLock<Instant>,
-    connector: Connector,
-    /// From the moment a message was due to its first delivery. Their count is progress, and tells when the stragglers have come.
-    latencies: Latencies,
-}
-
 /// Runs the scenario to its end.
 ///
 /// # Errors
 /// [`FanoutError`] when it cannot be made; lost messages are a result.
 pub(crate) async fn run(args: &Fanout) -> Result<Report<Deliveries>, FanoutError> {
-    let connecting = &args.connecting;
+    let (connecting, pace) = (&args.connecting, &args.pace);
     let (connected, publishers) = (connecting.connections.get(), args.publishers.get());
-    let run = Arc::new(Run {
-        event: serde_json::Value::from(args.event.as_str()).to_string(),
-        publishers,
-        schedule: Schedule::new(publishers, args.rate, args.duration),
-        begun: OnceLock::new(),
-        connector: Connector::new(connecting),
-        latencies: Latencies::new(),
-    });
+    let (run, mut given) = Run::new(pace, [publishers, connected, 1], Connector::new(connecting));
+    let run = Arc::new(run);
     let (stop, stopped) = watch::channel(false);
     let mut receiving = JoinSet::new();
-    let receive = |_, client| drop(receiving.spawn(receive(Arc::clone(&run), client, stopped.clone())));
+    let receive = |index, client| drop(receiving.spawn(receive(Arc::clone(&run), index, client, stopped.clone())));
     let handshakes = run.connector.connect(connected, connecting.transport, receive).await?;
     let (begin, begun) = watch::channel(None);
+    let signals = Signals {
+        begun,
+        stopped: stopped.clone(),
+    };
+    let event = Event::new(args.publish_event.as_ref().unwrap_or(&pace.event), &[], run.tag);
     let mut publishing = JoinSet::new();
-    let publish_one =
-        |publisher, client| drop(publishing.spawn(publish_one(Arc::clone(&run), begun.clone(), publisher, client, args.size as usize)));
+    let publish = |index: usize, client| {
+        let publisher = Publisher {
+            run: Arc::clone(&run),
+            index,
+            client,
+            event: event.clone(),
+            given: given.get_mut(index).and_then(Option::take),
+        };
+        drop(publishing.spawn(publisher.publish(signals.clone())));
+    };
     let transport = args.publisher_transport.unwrap_or(connecting.transport);
     Connector::elsewhere(connecting, &args.publisher_targets)
-        .connect(publishers, transport, publish_one)
+        .connect(publishers, transport, publish)
         .await?;
 
     let meter = Meter::start(&connecting.server_pids)?;
-    let begun = *run.begun.get_or_init(Instant::now);
-    begin.send_replace(Some(begun));
-    let published = publish(&run, publishing, args, &stopped).await?;
-    let expected = published.messages * connected as u64;
-    let last_arrival = await_stragglers(&run, expected, args.patience).await;
+    begin.send_replace(Some(run.begin()));
+    let mut outcome = Outcome::default();
+    let last_arrival = match &run.turns {
+        Turns::Open(_) => {
+            outcome.overrun = follow(&run, &mut publishing, &stopped).await?;
+            let expected = run.expected();
+            run.await_stragglers(|| run.latencies.count() >= expected, pace.patience).await
+        }
+        Turns::Closed(flight) => {
+            fly(&run, flight, pace, &mut publishing).await?;
+            flight.last_done()
+        }
+    };
     let used = meter.stop();
 
     stop.send_replace(true);
-    let mut counts = Counts::default();
-    let mut disconnected = 0;
     while let Some(received) = receiving.join_next().await {
-        let (tally, alive) = received.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        disconnected += usize::from(!alive);
-        // Who was not to come back has lost what came after its end.
-        counts += tally.finish(alive || !connecting.reconnect);
+        let (reception, alive) = received.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        outcome.add(&run, reception, alive);
     }
-    let elapsed = last_arrival.duration_since(begun).as_secs_f64().max(f64::EPSILON);
-    let connections = Connections::of(&run.connector, connected, disconnected, &handshakes);
-    let deliveries = Deliveries {
-        published: published.messages,
-        overrun: published.overrun,
-        expected,
-        delivered: counts.received,
-        lost: counts.lost,
-        lost_at_end: counts.lost_at_end,
-        missed: counts.missed,
-        duplicate: counts.duplicate,
-        out_of_order: counts.out_of_order,
-        delivered_per_second: counts.received as f64 / elapsed,
-        latency_ms: run.latencies.percentiles(),
-        latency_curve_ms: run.latencies.curve(),
-    };
-    Ok(Report::new(connections, deliveries, used))
+    let connections = outcome.connections(&run, &handshakes);
+    Ok(Report::new(connections, outcome.deliveries(&run, pace, last_arrival), used))
 }
 
 /// Counts what one client receives until the run is over; whether it had a session then.
-async fn receive(run: Arc<Run>, mut client: Client, mut stopped: watch::Receiver<bool>) -> (Tally, bool) {
-    let mut tally = Tally::new(run.publishers, run.schedule.total);
+async fn receive(run: Arc<Run>, index: usize, mut client: Client, mut stopped: watch::Receiver<bool>) -> (Reception, bool) {
+    let mut reception = Reception::new(&run, index);
+    let stopped = stopped.wait_for(|stop| *stop);
+    tokio::pin!(stopped);
     loop {
         let text = tokio::select! {
+            biased;
             text = client.next() => text,
-            _ = stopped.wait_for(|stop| *stop) => return (tally, true),
+            _ = &mut stopped => return (reception, true),
         };
         match text {
-            Ok(text) => {
-                if let Some(message) = Message::decode(&text, &run.event)
-                    && tally.deliver(message.publisher, message.sequence)
-                {
-                    run.latencies.record(run.age(message));
-                }
-            }
+            Ok(text) => reception.receive(&run, &text),
             Err(error) => {
+                reception.end_session(&run);
                 let back = tokio::select! {
                     back = run.connector.come_back(&error) => back,
-                    _ = stopped.wait_for(|stop| *stop) => None,
+                    _ = &mut stopped => None,
                 };
-                let Some(back) = back else { return (tally, false) };
+                let Some(back) = back else { return (reception, false) };
                 client = back;
-                tally.begin_session(|publisher| run.owed(publisher, client.connected()));
+                reception.begin_session(&run, client.connected());
             }
         }
     }
 }
 
-/// Waits until all have come, or none has for `patience`; when the last one came.
-async fn await_stragglers(run: &Run, expected: u64, patience: Duration) -> Instant {
-    let mut arrived = run.latencies.count();
-    let mut last = Instant::now();
-    let mut ticks = tokio::time::interval(progress::TICK);
-    while arrived < expected && last.elapsed() < patience {
-        ticks.tick().await;
-        let now = run.latencies.count();
-        if now != arrived {
-            (arrived, last) = (now, Instant::now());
-        }
-    }
-    last
+/// What the receivers of a run have counted, all together.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    counts: Counts,
+    /// Messages of other rooms.
+    pub(crate) stray: u64,
+    pub(crate) overrun: u64,
+    disconnected: usize,
 }
 
-impl Run {
-    /// How long ago a message was due.
-    fn age(&self, message: Message) -> Duration {
-        self.begun
-            .get()
-            .map_or(Duration::ZERO, Instant::elapsed)
-            .saturating_sub(message.due)
+impl Outcome {
+    /// Adds what one receiver has had, whether it had a session at the end or not.
+    pub(crate) fn add(&mut self, run: &Run, reception: Reception, alive: bool) {
+        self.disconnected += usize::from(!alive);
+        // Who was not to come back has lost what came after its end.
+        let (counts, stray) = reception.finish(run, alive || !run.connector.reconnect);
+        self.counts += counts;
+        self.stray += stray;
     }
 
-    /// The message of a publisher from which on a client that was connected at `since` should have all.
-    fn owed(&self, publisher: usize, since: Instant) -> u64 {
-        let begun = self.begun.get().copied().unwrap_or(since);
-        self.schedule.not_before(publisher, since.saturating_duration_since(begun))
+    /// What became of the receivers.
+    pub(crate) fn connections(&self, run: &Run, handshakes: &Latencies) -> Connections {
+        Connections::of(&run.connector, run.receivers, self.disconnected, handshakes)
+    }
+
+    /// What was found in a run whose last message came at `last_arrival`.
+    pub(crate) fn deliveries(&self, run: &Run, pace: &Pace, last_arrival: Duration) -> Deliveries {
+        let Self { counts, overrun, .. } = self;
+        Deliveries {
+            published: run.published(),
+            in_flight: pace.in_flight,
+            given_up: run.given_up(),
+            overrun: *overrun,
+            expected: run.expected(),
+            delivered: counts.received,
+            lost: counts.lost,
+            lost_at_end: counts.lost_at_end,
+            missed: counts.missed,
+            duplicate: counts.duplicate,
+            out_of_order: counts.out_of_order,
+            delivered_per_second: counts.received as f64 / last_arrival.as_secs_f64().max(f64::EPSILON),
+            latency_ms: run.latencies.percentiles(),
+            latency_curve_ms: run.latencies.curve(),
+        }
     }
 }

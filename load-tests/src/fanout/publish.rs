@@ -1,144 +1,146 @@
-//! Publishes at a rate.
+//! The publishers of a fan-out.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{FanoutError, Run, message::Message};
+use super::FanoutError;
 use crate::{
-    args::Fanout,
+    args::Pace,
     client::{Client, ClientError},
+    deliveries::{Event, Flight, Given, Run},
     progress,
 };
 
-/// A message that leaves later than this after it was due counts as overrun.
-const LATE: Duration = Duration::from_millis(10);
 /// Due messages that are handed over at once.
 const BATCH: u64 = 256;
 
-/// When each message is due, since the beginning of the schedule.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Schedule {
-    /// Between two messages of a publisher.
-    interval: Duration,
-    /// Between the first messages of two publishers.
-    stagger: Duration,
-    /// Messages of each publisher.
-    pub(super) total: u64,
+/// One publisher.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) run: Arc<Run>,
+    pub(super) index: usize,
+    pub(super) client: Client,
+    pub(super) event: Event,
+    /// What it is given in a closed loop.
+    pub(super) given: Given,
 }
 
-impl Schedule {
-    /// `rate` messages a second of so many publishers together.
-    pub(super) fn new(publishers: usize, rate: f64, duration: Duration) -> Self {
-        let interval = Duration::from_secs_f64(publishers as f64 / rate);
-        Self {
-            interval,
-            stagger: interval / u32::try_from(publishers).unwrap_or(u32::MAX),
-            total: ((duration.as_secs_f64() / interval.as_secs_f64()).round() as u64).max(1),
-        }
-    }
-
-    fn first(&self, publisher: usize) -> Duration {
-        self.stagger * u32::try_from(publisher).unwrap_or(u32::MAX)
-    }
-
-    /// When message `sequence` (from 1) is due.
-    fn due(&self, publisher: usize, sequence: u64) -> Duration {
-        let nanos = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
-        self.first(publisher) + Duration::from_nanos(nanos.saturating_mul(sequence.saturating_sub(1)))
-    }
-
-    /// The first message that is not due before `since`: none of those from it on leaves earlier.
-    pub(super) fn not_before(&self, publisher: usize, since: Duration) -> u64 {
-        let after = since.saturating_sub(self.first(publisher)).as_nanos();
-        let steps = after.div_ceil(self.interval.as_nanos().max(1));
-        u64::try_from(steps).unwrap_or(u64::MAX).saturating_add(1).min(self.total + 1)
-    }
+/// What publishers are told.
+#[derive(Debug, Clone)]
+pub(super) struct Signals {
+    pub(super) begun: watch::Receiver<Option<Instant>>,
+    /// The end of the run.
+    pub(super) stopped: watch::Receiver<bool>,
 }
 
-/// What the publishers did.
-#[derive(Debug, Default)]
-pub(super) struct Published {
-    pub(super) messages: u64,
-    /// Messages that left late.
-    pub(super) overrun: u64,
-}
+type Publishing = JoinSet<Result<(u64, Client), ClientError>>;
 
-/// Waits until the publishers have published all that is scheduled. The connections stay until `stopped`: one that is closed with unread
-/// data is reset, and a server that has not yet read the last messages would never see them.
-pub(super) async fn publish(
-    run: &Run,
-    mut publishing: JoinSet<Result<(u64, Client), ClientError>>,
-    args: &Fanout,
-    stopped: &watch::Receiver<bool>,
-) -> Result<Published, FanoutError> {
-    let total = run.schedule.total;
-    let receivers = args.connecting.connections.get() as u64;
-    let progress = progress::bar(total * run.publishers as u64 * receivers, "delivered");
-    let mut published = Published::default();
+/// Waits until the publishers have published all that is scheduled; how many messages left late. The connections stay until `stopped`: one
+/// that is closed with unread data is reset, and a server that has not yet read the last messages would never see them.
+pub(super) async fn follow(run: &Run, publishing: &mut Publishing, stopped: &watch::Receiver<bool>) -> Result<u64, FanoutError> {
+    let progress = progress::bar(run.scheduled(), "delivered");
+    let mut overrun = 0;
     let mut ticks = tokio::time::interval(progress::TICK);
     loop {
         tokio::select! {
             finished = publishing.join_next() => match finished {
-                Some(Ok(Ok((late, client)))) => {
-                    published.messages += total;
-                    published.overrun += late;
+                Some(finished) => {
+                    let (late, client) = published(finished)?;
+                    overrun += late;
                     tokio::spawn(listen(client, stopped.clone()));
                 }
-                Some(Ok(Err(error))) => return Err(FanoutError::Publisher(error)),
-                Some(Err(_)) => return Err(FanoutError::Publisher(ClientError::Closed)),
                 None => break,
             },
             _ = ticks.tick() => progress.set_position(run.latencies.count()),
         }
     }
     progress.finish_and_clear();
-    Ok(published)
+    Ok(overrun)
 }
 
-/// Keeps the session until `begun` tells the beginning of the schedule, and sends every message when it is due, or as soon after as can be;
-/// how many left late, and the connection.
-pub(super) async fn publish_one(
-    run: Arc<Run>,
-    mut begun: watch::Receiver<Option<Instant>>,
-    publisher: usize,
-    mut client: Client,
-    size: usize,
-) -> Result<(u64, Client), ClientError> {
-    let schedule = &run.schedule;
-    let begun = loop {
-        tokio::select! {
-            text = client.next() => drop(text?),
-            begun = async { begun.wait_for(Option::is_some).await.ok().and_then(|begun| *begun) } => match begun {
-                Some(begun) => break begun,
-                // The run could not be made: nobody asks what became of this.
-                None => return Err(ClientError::Closed),
-            },
-        }
-    };
-    let mut late = 0;
-    let mut sequence = 1;
-    while sequence <= schedule.total {
-        wait_until(begun + schedule.due(publisher, sequence), &mut client).await?;
-        let now = begun.elapsed();
-        let batch_end = schedule.total.min(sequence + BATCH - 1);
-        while sequence <= batch_end {
-            let due = schedule.due(publisher, sequence);
-            if due > now {
-                break;
-            }
-            late += u64::from(now > due + LATE);
-            let message = Message { publisher, sequence, due };
-            client.send(message.encode(&run.event, size));
-            sequence += 1;
-        }
-        // What comes meanwhile are the publisher's own copies.
-        while client.next_or_sent().await?.is_some() {}
+/// Waits until the last message of a closed loop is done, or given up. The publishers stay.
+pub(super) async fn fly(run: &Run, flight: &Flight, pace: &Pace, publishing: &mut Publishing) -> Result<(), FanoutError> {
+    tokio::select! {
+        () = run.fly(flight, pace.duration) => Ok(()),
+        // None ends by itself but for an error.
+        Some(finished) = publishing.join_next() => published(finished).map(drop),
     }
-    Ok((late, client))
+}
+
+fn published<T>(finished: Result<Result<T, ClientError>, tokio::task::JoinError>) -> Result<T, FanoutError> {
+    match finished {
+        Ok(finished) => finished.map_err(FanoutError::Publisher),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+impl Publisher {
+    /// Keeps the session until the run begins, and publishes: by the schedule to its end, or what it is given until the run is over; how
+    /// many messages left late, and the connection.
+    pub(super) async fn publish(mut self, mut signals: Signals) -> Result<(u64, Client), ClientError> {
+        let begun = async { signals.begun.wait_for(Option::is_some).await.ok().and_then(|begun| *begun) };
+        tokio::pin!(begun);
+        loop {
+            tokio::select! {
+                text = self.client.next() => drop(text?),
+                begun = &mut begun => match begun {
+                    Some(_) => break,
+                    // The run could not be made: nobody asks what became of this.
+                    None => return Err(ClientError::Closed),
+                },
+            }
+        }
+        match self.given.take() {
+            Some(given) => self.fill(given, signals.stopped).await,
+            None => self.follow_schedule().await,
+        }
+    }
+
+    /// Sends every message when it is due, or as soon after as can be.
+    async fn follow_schedule(mut self) -> Result<(u64, Client), ClientError> {
+        let mut late = 0;
+        while let Some(due) = self.run.due(self.index) {
+            wait_until(self.run.at(due), &mut self.client).await?;
+            let now = self.run.now();
+            for _ in 0..BATCH {
+                let Some((message, is_late)) = self.run.next_due(self.index, now) else {
+                    break;
+                };
+                late += u64::from(is_late);
+                self.client.send(message.encode(&self.event, self.run.size));
+            }
+            // What comes meanwhile are the publisher's own copies.
+            while self.client.next_or_sent().await?.is_some() {}
+        }
+        Ok((late, self.client))
+    }
+
+    /// Fills the places that it is given.
+    async fn fill(
+        mut self,
+        mut given: tokio::sync::mpsc::Receiver<usize>,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<(u64, Client), ClientError> {
+        let stopped = stopped.wait_for(|stop| *stop);
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                biased;
+                Some(place) = given.recv() => {
+                    let others = std::iter::from_fn(|| given.try_recv().ok());
+                    for place in std::iter::once(place).chain(others) {
+                        if let Some(message) = self.run.fill(place, self.index) {
+                            self.client.send(message.encode(&self.event, self.run.size));
+                        }
+                    }
+                }
+                copy = self.client.next() => drop(copy?),
+                _ = &mut stopped => break,
+            }
+        }
+        Ok((0, self.client))
+    }
 }
 
 /// Waits, discarding the publisher's own copies meanwhile.
@@ -159,32 +161,5 @@ async fn listen(mut client: Client, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
         () = discard => {}
         _ = stopped.wait_for(|stop| *stop) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn publishers_take_turns_at_the_rate_of_all_together() {
-        let schedule = Schedule::new(2, 100.0, Duration::from_secs(1));
-        assert_eq!(schedule.total, 50);
-        assert_eq!((schedule.due(0, 1), schedule.due(1, 1)), (Duration::ZERO, 10 * MS));
-        assert_eq!((schedule.due(0, 50), schedule.due(1, 50)), (980 * MS, 990 * MS));
-    }
-
-    #[test]
-    fn what_is_owed_since_a_moment_begins_with_the_first_message_that_is_due_then() {
-        let schedule = Schedule::new(2, 200.0, Duration::from_secs(1));
-        for sequence in [1, 2, 99, 100] {
-            let due = schedule.due(1, sequence);
-            assert_eq!(schedule.not_before(1, due - MS), sequence);
-            assert_eq!(schedule.not_before(1, due), sequence);
-            assert_eq!(schedule.not_before(1, due + MS), sequence + 1);
-        }
-        assert_eq!(schedule.not_before(0, Duration::from_secs(9)), 101);
     }
 }

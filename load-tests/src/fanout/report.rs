@@ -11,9 +11,14 @@ use crate::{latency::Percentiles, report::Findings};
 pub(crate) struct Deliveries {
     /// Messages published.
     pub(crate) published: u64,
+    /// In a closed loop: messages under way at any time.
+    pub(crate) in_flight: Option<u32>,
+    /// In a closed loop: messages that not everybody had in time, whose places were used again.
+    pub(crate) given_up: u64,
     /// Messages that were sent more than 10 ms after they were due.
     pub(crate) overrun: u64,
-    /// Deliveries that the published messages should have made, had no session ended: published times connected.
+    /// Deliveries that the published messages should have made, had no session ended: published times connected
+    /// (in `rooms`, times the members of the room).
     pub(crate) expected: u64,
     /// First deliveries.
     pub(crate) delivered: u64,
@@ -48,13 +53,20 @@ impl Findings for Deliveries {
     }
 
     fn overrun(&self) -> Option<(u64, u64)> {
-        Some((self.overrun, self.published))
+        self.in_flight.is_none().then_some((self.overrun, self.published))
     }
 }
 
 impl fmt::Display for Deliveries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "published      {} ({} sent late)", self.published, self.overrun)?;
+        match self.in_flight {
+            None => writeln!(f, "published      {} ({} sent late)", self.published, self.overrun)?,
+            Some(places) => writeln!(
+                f,
+                "published      {}, {places} under way ({} given up)",
+                self.published, self.given_up
+            )?,
+        }
         writeln!(
             f,
             "delivered      {} of {}, {:.0} a second",

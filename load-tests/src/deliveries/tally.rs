@@ -5,32 +5,35 @@
 //! else it is missed. A session is known to be alive from what was published after its CONNECT answer on, or from the first message that
 //! it got, whichever is earlier; and to its last message, or to the end if it lives until then.
 
-use std::{collections::BTreeMap, ops::AddAssign};
+use std::{
+    collections::BTreeMap,
+    ops::{AddAssign, RangeInclusive},
+};
 
 /// What one receiver saw of all publishers.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     streams: Vec<Stream>,
-    /// How many messages each publisher sends.
-    total: u64,
+    /// How many messages each publisher sends at the most.
+    limit: u64,
     counts: Counts,
 }
 
 /// Messages by what became of them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// First deliveries, in order or not.
-    pub(super) received: u64,
+    pub(crate) received: u64,
     /// Deliveries of a message that had been delivered before.
-    pub(super) duplicate: u64,
+    pub(crate) duplicate: u64,
     /// First deliveries that came after one with a higher number.
-    pub(super) out_of_order: u64,
+    pub(crate) out_of_order: u64,
     /// Messages that a living session should have had, and had not.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// Those of them behind which nothing came: they may have been late.
-    pub(super) lost_at_end: u64,
+    pub(crate) lost_at_end: u64,
     /// Messages that did not come because there was no session.
-    pub(super) missed: u64,
+    pub(crate) missed: u64,
 }
 
 /// One publisher's messages at one receiver.
@@ -73,17 +76,17 @@ impl AddAssign for Counts {
 }
 
 impl Tally {
-    /// Of so many publishers, each of which sends `total` messages, and a session that has begun before the first.
-    pub(super) fn new(publishers: usize, total: u64) -> Self {
+    /// Of so many publishers, each of which sends `limit` messages at the most, and a session that has begun before the first.
+    pub(crate) fn new(publishers: usize, limit: u64) -> Self {
         Self {
             streams: (0..publishers).map(|_| Stream::default()).collect(),
-            total,
+            limit,
             counts: Counts::default(),
         }
     }
 
     /// A new session has begun; `owed` says from which message of a publisher on it should have all.
-    pub(super) fn begin_session(&mut self, owed: impl Fn(usize) -> u64) {
+    pub(crate) fn begin_session(&mut self, owed: impl Fn(usize) -> u64) {
         for (publisher, stream) in self.streams.iter_mut().enumerate() {
             stream.owed = owed(publisher);
         }
@@ -91,8 +94,8 @@ impl Tally {
 
     /// Counts a delivery of message `sequence` (from 1) of `publisher`; whether it is the first. Of a publisher or a number that is not
     /// of this run it counts nothing.
-    pub(super) fn deliver(&mut self, publisher: usize, sequence: u64) -> bool {
-        let Some(stream) = self.streams.get_mut(publisher).filter(|_| (1..=self.total).contains(&sequence)) else {
+    pub(crate) fn deliver(&mut self, publisher: usize, sequence: u64) -> bool {
+        let Some(stream) = self.streams.get_mut(publisher).filter(|_| (1..=self.limit).contains(&sequence)) else {
             return false;
         };
         stream.owed = stream.owed.min(sequence);
@@ -109,10 +112,30 @@ impl Tally {
         true
     }
 
-    /// What was counted, at the end. What has not come yet is judged by the last session if it is `alive`, and else missed.
-    pub(super) fn finish(mut self, alive: bool) -> Counts {
-        let end = self.total + 1;
-        for stream in &mut self.streams {
+    /// Whether that message was delivered.
+    pub(crate) fn has(&self, publisher: usize, sequence: u64) -> bool {
+        self.streams
+            .get(publisher)
+            .is_some_and(|stream| (1..=stream.highest).contains(&sequence) && stream.gap(sequence).is_none())
+    }
+
+    /// The highest number that came from a publisher.
+    pub(crate) fn highest(&self, publisher: usize) -> u64 {
+        self.streams.get(publisher).map_or(0, |stream| stream.highest)
+    }
+
+    /// What was counted, at the end, when each publisher has sent so many. What has not come yet is judged by the last session if it is
+    /// `alive`, and else missed; and missed is what is in `doubt`: of these numbers of a publisher nobody knows whether they reached a
+    /// server.
+    pub(crate) fn finish<'a>(
+        mut self,
+        alive: bool,
+        sent: impl Fn(usize) -> u64,
+        doubt: impl Fn(usize) -> &'a [RangeInclusive<u64>],
+    ) -> Counts {
+        for (publisher, stream) in self.streams.iter_mut().enumerate() {
+            // What was delivered was sent, whatever the publisher has counted.
+            let end = sent(publisher).max(stream.highest) + 1;
             if !alive {
                 stream.owed = end;
             }
@@ -123,6 +146,13 @@ impl Tally {
                     self.counts.missed += length;
                     continue;
                 }
+                let doubted = doubt(publisher)
+                    .iter()
+                    .map(|doubt| gap.shared(*first, doubt))
+                    .sum::<u64>()
+                    .min(length);
+                self.counts.missed += doubted;
+                let length = length - doubted;
                 self.counts.lost += length;
                 if *first > stream.highest {
                     self.counts.lost_at_end += length;
@@ -130,6 +160,13 @@ impl Tally {
             }
         }
         self.counts
+    }
+}
+
+impl Gap {
+    /// How many of its numbers, from `first` on, are in a range.
+    fn shared(&self, first: u64, range: &RangeInclusive<u64>) -> u64 {
+        self.end.min(range.end() + 1).saturating_sub(first.max(*range.start()))
     }
 }
 
@@ -145,14 +182,17 @@ impl Stream {
         }
     }
 
+    /// The gap that a number is in.
+    fn gap(&self, sequence: u64) -> Option<(u64, Gap)> {
+        let (&first, &gap) = self.gaps.range(..=sequence).next_back()?;
+        (sequence < gap.end).then_some((first, gap))
+    }
+
     /// Takes a number out of the gap that it is in, if it is in one.
     fn fill(&mut self, sequence: u64) -> bool {
-        let Some((&first, &gap)) = self.gaps.range(..=sequence).next_back() else {
+        let Some((first, gap)) = self.gap(sequence) else {
             return false;
         };
-        if sequence >= gap.end {
-            return false;
-        }
         self.gaps.remove(&first);
         if first < sequence {
             self.gaps.insert(first, Gap { end: sequence, ..gap });
@@ -187,7 +227,7 @@ mod tests {
                 Session(owed) => tally.begin_session(|_| *owed),
             }
         }
-        tally.finish(alive)
+        tally.finish(alive, |_| total, |_| &[])
     }
 
     fn counts(received: u64, duplicate: u64, out_of_order: u64, [lost, lost_at_end]: [u64; 2], missed: u64) -> Counts {
@@ -222,7 +262,8 @@ mod tests {
         let mut tally = Tally::new(2, 1);
         assert!(tally.deliver(1, 1) && tally.deliver(0, 1));
         assert!(!tally.deliver(2, 1) && !tally.deliver(0, 2) && !tally.deliver(0, 0));
-        assert_eq!(tally.finish(true), counts(2, 0, 0, [0, 0], 0));
+        assert!(tally.has(0, 1) && tally.has(1, 1) && !tally.has(0, 2) && !tally.has(0, 0) && !tally.has(2, 1));
+        assert_eq!(tally.finish(true, |_| 1, |_| &[]), counts(2, 0, 0, [0, 0], 0));
     }
 
     #[test]
@@ -258,6 +299,15 @@ mod tests {
     fn the_end_is_lost_to_a_living_session_and_missed_by_a_dead_one() {
         assert_eq!(tally(9, &[Deliver(1), Deliver(2)], true), counts(2, 0, 0, [7, 7], 0));
         assert_eq!(tally(9, &[Deliver(1), Deliver(2)], false), counts(2, 0, 0, [0, 0], 7));
+    }
+
+    #[test]
+    fn what_may_never_have_reached_a_server_is_missed_and_not_lost() {
+        let mut tally = Tally::new(1, 20);
+        assert!([1, 6, 10].map(|sequence| tally.deliver(0, sequence)).iter().all(|first| *first));
+        // 2 to 5 and 7 to 9 have not come, nor have 11 and 12; and 6 has come all the same.
+        let counted = tally.finish(true, |_| 12, |_| &[4..=7, 12..=12]);
+        assert_eq!(counted, counts(3, 0, 0, [5, 1], 4));
     }
 
     /// The rules of the head of this file, word by word.

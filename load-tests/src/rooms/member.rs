@@ -1,0 +1,257 @@
+//! One client: joins its room, publishes into it, and counts what comes.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{Joining, Phase};
+use crate::{
+    client::{Client, ClientError},
+    deliveries::{Event, Given, Message, Reception, Run},
+};
+
+/// How often a message that is to prove a membership is sent, until it does.
+const PROBE: Duration = Duration::from_millis(100);
+/// Due messages that are handed over at once.
+const BATCH: usize = 256;
+
+/// One member of a room.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) run: Arc<Run>,
+    pub(super) joining: Arc<Joining>,
+    pub(super) index: usize,
+    pub(super) client: Client,
+    /// What it is given in a closed loop.
+    pub(super) given: Given,
+    pub(super) phase: watch::Receiver<Phase>,
+    /// What it publishes by.
+    publish: Event,
+    join: String,
+    late: u64,
+}
+
+/// What one client has had.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) reception: Reception,
+    /// Messages that it sent late.
+    pub(super) late: u64,
+    /// Whether it had a session at the end.
+    pub(super) alive: bool,
+}
+
+impl Member {
+    pub(super) fn new(
+        run: &Arc<Run>,
+        joining: &Arc<Joining>,
+        index: usize,
+        client: Client,
+        given: Given,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        let room = (index % run.rooms).to_string();
+        Self {
+            publish: Event::new(&joining.publish_event, &[&room], run.tag),
+            join: format!("42{}", serde_json::json!([joining.join_event, room])),
+            run: Arc::clone(run),
+            joining: Arc::clone(joining),
+            index,
+            client,
+            given,
+            phase,
+            late: 0,
+        }
+    }
+
+    /// Lives until the run is over.
+    pub(super) async fn live(mut self) -> Result<Outcome, ClientError> {
+        self.settle().await?;
+        let mut reception = Reception::new(&self.run, self.index);
+        let mut over = self.phase.clone();
+        let over = over.wait_for(|phase| *phase == Phase::Over);
+        tokio::pin!(over);
+        loop {
+            let ended = tokio::select! {
+                biased;
+                ended = self.go_on(&mut reception) => ended,
+                _ = &mut over => return Ok(self.outcome(reception, true)),
+            };
+            if self.run.connector.reconnect {
+                reception.doubt(&self.run);
+            }
+            reception.end_session(&self.run);
+            let back = tokio::select! {
+                back = self.come_back(&ended) => back,
+                _ = &mut over => None,
+            };
+            let Some(connected) = back else {
+                self.joining
+                    .finished
+                    .fetch_add(usize::from(self.run.due(self.index).is_some()), Relaxed);
+                return Ok(self.outcome(reception, false));
+            };
+            reception.begin_session(&self.run, connected);
+        }
+    }
+
+    fn outcome(self, reception: Reception, alive: bool) -> Outcome {
+        let Self { run, late, given, .. } = self;
+        if let Some(mut given) = given {
+            // Others fill the places that it was given, and it is given no more.
+            given.close();
+            while let Ok(place) = given.try_recv() {
+                run.put_back(place);
+            }
+        }
+        Outcome { reception, late, alive }
+    }
+
+    /// Joins, and keeps the session until the run begins. A session that ends before that makes the run impossible.
+    async fn settle(&mut self) -> Result<(), ClientError> {
+        self.client.send(self.join.clone());
+        let mut awaited = self.joining.probers(self.index);
+        let probes = awaited.contains(&self.index);
+        let mut phases = self.phase.clone();
+        let mut phase = *phases.borrow_and_update();
+        let mut ticks = tokio::time::interval(PROBE);
+        loop {
+            tokio::select! {
+                text = self.client.next() => self.prove(&text?, &mut awaited),
+                changed = phases.changed() => {
+                    if changed.is_err() {
+                        return Err(ClientError::Closed);
+                    }
+                    phase = *phases.borrow_and_update();
+                    if phase > Phase::Probing {
+                        return Ok(());
+                    }
+                }
+                _ = ticks.tick(), if probes && phase == Phase::Probing && !self.joining.is_proven() => self.probe(),
+            }
+        }
+    }
+
+    /// Emits a message that counts as none, into its room.
+    fn probe(&mut self) {
+        let probe = Message {
+            publisher: self.index,
+            sequence: 0,
+            due: Duration::ZERO,
+            place: 0,
+            number: 0,
+        };
+        self.client.send(probe.encode(&self.publish, self.run.size));
+    }
+
+    /// Strikes out of those whose messages are awaited who published this one.
+    fn prove(&self, text: &str, awaited: &mut BTreeSet<usize>) {
+        let publisher = Message::decode(text, &self.run.event)
+            .filter(|message| message.sequence == 0)
+            .map(|message| message.publisher);
+        if publisher.is_some_and(|publisher| awaited.remove(&publisher)) && awaited.is_empty() {
+            self.joining.proven.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Publishes and counts until the session ends, and why it does.
+    async fn go_on(&mut self, reception: &mut Reception) -> ClientError {
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let mut due = self.reset(timer.as_mut());
+        loop {
+            tokio::select! {
+                biased;
+                text = self.client.next() => match text {
+                    Ok(text) => reception.receive(&self.run, &text),
+                    Err(error) => return error,
+                },
+                Some(place) = next(&mut self.given) => self.fill(place),
+                () = &mut timer, if due => {
+                    self.publish_due();
+                    due = self.reset(timer.as_mut());
+                }
+            }
+        }
+    }
+
+    /// Sets the timer to when the next message is due; whether there is one.
+    fn reset(&self, timer: std::pin::Pin<&mut tokio::time::Sleep>) -> bool {
+        let due = self.run.due(self.index);
+        if let Some(due) = due {
+            timer.reset(self.run.at(due).into());
+        }
+        due.is_some()
+    }
+
+    fn fill(&mut self, place: usize) {
+        if let Some(message) = self.run.fill(place, self.index) {
+            self.client.send(message.encode(&self.publish, self.run.size));
+        }
+    }
+
+    fn publish_due(&mut self) {
+        let now = self.run.now();
+        for _ in 0..BATCH {
+            let Some((message, late)) = self.run.next_due(self.index, now) else {
+                return;
+            };
+            self.late += u64::from(late);
+            self.client.send(message.encode(&self.publish, self.run.size));
+            if self.run.due(self.index).is_none() {
+                self.joining.finished.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// When it is in its room again, if it comes back: its own message, which the server sends it, proves that.
+    async fn come_back(&mut self, why: &ClientError) -> Option<Instant> {
+        let mut ended = None;
+        loop {
+            self.client = {
+                let back = self.run.connector.come_back(ended.as_ref().unwrap_or(why));
+                tokio::pin!(back);
+                loop {
+                    tokio::select! {
+                        back = &mut back => break back?,
+                        Some(place) = next(&mut self.given) => self.run.put_back(place),
+                    }
+                }
+            };
+            match self.rejoin().await {
+                Ok(joined) => return Some(joined),
+                Err(error) => ended = Some(error),
+            }
+        }
+    }
+
+    /// Joins again; when it is in the room.
+    async fn rejoin(&mut self) -> Result<Instant, ClientError> {
+        self.client.send(self.join.clone());
+        let mut ticks = tokio::time::interval(PROBE);
+        loop {
+            tokio::select! {
+                text = self.client.next() => {
+                    let message = Message::decode(&text?, &self.run.event);
+                    if message.is_some_and(|message| message.publisher == self.index && message.sequence == 0) {
+                        return Ok(Instant::now());
+                    }
+                }
+                Some(place) = next(&mut self.given) => self.run.put_back(place),
+                _ = ticks.tick() => self.probe(),
+            }
+        }
+    }
+}
+
+/// What a member is given next; it waits for ever where it is given nothing.
+async fn next(given: &mut Given) -> Option<usize> {
+    match given {
+        Some(given) => given.recv().await,
+        None => std::future::pending().await,
+    }
+}
