@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use clap::{Args as Group, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::{client::Transport, report::Reporting};
+use crate::{client::Transport, compare::Compare, report::Reporting};
 
 /// A load generator for Socket.IO servers.
 #[derive(Debug, Parser)]
@@ -39,6 +39,13 @@ pub(crate) enum Scenario {
     /// back was away at the end, with 3 when a bound of `--fail-if` was
     /// broken, with 69 when the run could not be made.
     Echo(Echo),
+    /// Measures servers against each other by these scenarios, in turns, and prints medians and ratios.
+    ///
+    /// It builds and starts the servers of load-tests/peers (it needs cargo; npm and Node.js 20 for the reference server; redis-server for
+    /// clusters), runs each scenario against each of them as often as there are `--rounds`, and reads their CPU time and memory, and that
+    /// of the backend, from /proc. What a server could not do, or did wrong, is told in its place. Exits with 69 when no comparison could
+    /// be made, with 130 when it was interrupted; all that it has started has ended then.
+    Compare(Compare),
 }
 
 /// What every scenario says of its connections.
@@ -187,6 +194,7 @@ impl Args {
             Scenario::Fanout(fanout) => (&fanout.connecting, fanout.publisher_transport, fanout.publisher_targets.len()),
             Scenario::Rooms(rooms) => (&rooms.connecting, None, 0),
             Scenario::Echo(echo) => (&echo.connecting, None, 0),
+            Scenario::Compare(_) => return Ok(self),
         };
         let conflict = |message: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         if let Scenario::Rooms(rooms) = &self.scenario

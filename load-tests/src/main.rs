@@ -9,6 +9,7 @@
 //! | `fanout` | the scenario: a few publish, everybody receives |
 //! | `rooms` | the scenario: everybody is in a room, publishes into it, and receives what is published there |
 //! | `echo` | the scenario: everybody emits events with an ack, the next when an ack has come |
+//! | `compare` | measures servers against each other by the scenarios |
 //! | `cpu`, `memory` | CPU time and memory of processes, from `/proc` |
 //! | `latency` | distributions of times |
 //! | `report` | what a run showed: for people, as JSON and CSV, against bounds |
@@ -17,6 +18,7 @@
 
 mod args;
 mod client;
+mod compare;
 mod connect;
 mod cpu;
 mod deliveries;
@@ -43,6 +45,7 @@ async fn main() -> ExitCode {
         Scenario::Fanout(args) => carry_out(&args.connecting, fanout::run(&args)).await,
         Scenario::Rooms(args) => carry_out(&args.connecting, rooms::run(&args)).await,
         Scenario::Echo(args) => carry_out(&args.connecting, echo::run(&args)).await,
+        Scenario::Compare(args) => compare::carry_out(&args).await,
     }
 }
 

@@ -84,6 +84,10 @@ export class Child {
     return [`${this.name} ${headline}`, ...this.#lines.slice(-40).map((line) => `    ${line}`)].join("\n");
   }
 
+  get pid() {
+    return this.#process.pid;
+  }
+
   signal(name) {
     if (!this.end) this.#process.kill(name);
   }
