@@ -1,6 +1,6 @@
 // The reference server as a peer: the application that all peers share. `pub` goes to everybody as `msg`, `pubroom` to a room, `join`
 // joins one, `echo` is answered by an ack with its argument. (`msg` does what `pub` does, for runs whose publishers hear themselves.)
-// PORT, and for a cluster REDIS (a URL) from the environment; prints its address and process id once it listens.
+// PORT, for a cluster REDIS (a URL), and DEFLATE (the bytes from which on messages are compressed) from the environment; prints its address and process id once it listens.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 
@@ -10,7 +10,8 @@ if (process.env.NATS) {
 }
 
 const http = createServer();
-const io = new Server(http, { serveClient: false, perMessageDeflate: false });
+const perMessageDeflate = process.env.DEFLATE ? { threshold: Number(process.env.DEFLATE) } : false;
+const io = new Server(http, { serveClient: false, perMessageDeflate });
 if (process.env.REDIS) {
   const { createAdapter } = await import("@socket.io/redis-adapter");
   const { createClient } = await import("redis");

@@ -17,6 +17,7 @@ const { values: flags } = parseArgs({
     "ping-timeout": { type: "string", default: "20000" },
     "connect-timeout": { type: "string", default: "45000" },
     "max-payload": { type: "string", default: "1000000" },
+    "per-message-deflate": { type: "string" },
     parser: { type: "string", default: "json" },
     recovery: { type: "string" },
     "allow-eio3": { type: "boolean", default: false },
@@ -52,6 +53,7 @@ const options = {
   maxHttpBufferSize: Number(flags["max-payload"]),
   allowEIO3: flags["allow-eio3"],
   cookie: flags.cookie,
+  ...(flags["per-message-deflate"] ? { perMessageDeflate: { threshold: Number(flags["per-message-deflate"]) } } : {}),
   ...(flags["api-key"] ? { allowRequest: (request, allow) => allow(null, request.headers["x-api-key"] === flags["api-key"]) } : {}),
 };
 
@@ -97,6 +99,7 @@ function serve(family) {
   family.on("connection", (socket) => {
     const namespace = socket.nsp;
     socket.on("message", (...args) => socket.emit("message-back", ...args));
+    socket.on("plain", (...args) => socket.compress(false).emit("message-back", ...args));
     socket.on("message-with-ack", (...args) => args.pop()(...args));
     socket.on("ask", (question, ack) => socket.emit("question", question, ack));
     socket.on("join", (room, ack) => ack(socket.join(room)));

@@ -35,6 +35,9 @@ pub(crate) struct Flags {
     /// The largest message or body that is taken, in bytes
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
+    /// From how many bytes on messages are compressed on WebSockets whose clients offer it; without it none are
+    #[arg(long)]
+    per_message_deflate: Option<usize>,
     /// Sessions of one client address at one time
     #[arg(long, default_value_t = usize::MAX)]
     max_sessions_per_address: usize,
@@ -75,6 +78,7 @@ impl Flags {
             ping_timeout: Duration::from_millis(self.ping_timeout),
             allow_eio3: self.allow_eio3,
             jsonp: self.jsonp,
+            per_message_deflate: self.per_message_deflate.map(|threshold| engine::PerMessageDeflate { threshold }),
             max_http_buffer_size: self.max_payload,
             max_sessions_per_address: self.max_sessions_per_address,
             ..engine::Config::default()

@@ -29,6 +29,7 @@ macro_rules! events {
             .with(guard)?
             .on("message", message)?
             .on("message-with-ack", answer)?
+            .on("plain", plain)?
             .on("ask", ask)?
             .on("ask everyone", ask_everyone)?
             .on("join", join)?
@@ -89,6 +90,11 @@ async fn message(socket: Socket, event: Raw) -> Result<(), EmitError> {
         socket.emit_payload(&arguments.to_event("message-back")?)?;
     }
     Ok(())
+}
+
+/// As `message`, but what comes back is not to be compressed.
+async fn plain(socket: Socket, Data(text): Data<String>) -> Result<(), EmitError> {
+    socket.compress(false).emit("message-back", &text)
 }
 
 async fn answer(event: Raw, ack: Ack) {

@@ -1,7 +1,7 @@
 // Child processes: each is started here, keeps what it said for the report of a failure, and is ended by its own process id.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,6 +59,11 @@ export class Child {
       if (match) resolve(match);
       return !match;
     });
+  }
+
+  /** The bytes of memory that are its own (not of files), while it lives. */
+  memory() {
+    return 1024 * Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.#process.pid}/status`, "utf8"))[1]);
   }
 
   /** The first line, of those kept and those to come, that matches. */

@@ -57,6 +57,11 @@ export class Node {
     return lines.reduce((sum, line) => sum + Number(line.replace(/\{.*\}/, "").split(" ")[1]), 0);
   }
 
+  /** The bytes of memory that are the process's own. */
+  memory() {
+    return this.#child.memory();
+  }
+
   /** Fails if the process has ended by itself. */
   assertAlive() {
     if (this.#child.end) throw new Error(this.#child.report(`ended by itself (${JSON.stringify(this.#child.end)})`));

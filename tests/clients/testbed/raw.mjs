@@ -38,8 +38,11 @@ export class RawWebSocket {
   #received = Buffer.alloc(0);
   #ended = false;
 
-  /** Shakes hands and joins the namespace `/`. */
-  static async open(node) {
+  /** What the server answered to the offer of extensions, if it did. */
+  extensions;
+
+  /** Shakes hands, offering `extensions` if there are any, and joins the namespace `/`. */
+  static async open(node, { extensions = [] } = {}) {
     const client = new RawWebSocket();
     client.#socket = connect(Number(node.public.port), node.public.hostname);
     // A test that fails leaves its connection behind: it must not keep the test file from ending.
@@ -49,9 +52,11 @@ export class RawWebSocket {
     client.#socket.on("close", () => (client.#ended = true));
     client.#socket.write(
       `GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: ${node.public.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" +
+        `${extensions.map((offer) => `Sec-WebSocket-Extensions: ${offer}\r\n`).join("")}\r\n`,
     );
     const end = await until("the server switches protocols", () => client.#received.indexOf("\r\n\r\n") + 1);
+    client.extensions = /^sec-websocket-extensions: (.*)\r$/im.exec(client.#received.subarray(0, end).toString())?.[1];
     client.#received = client.#received.subarray(end + 3);
     client.send(frame(TEXT, "40"));
     await until("the server answers CONNECT", () => client.#frames().some(({ payload }) => payload.toString().startsWith('40{"sid"')));
@@ -99,13 +104,13 @@ export const TEXT = 1;
 export const BINARY = 2;
 const CLOSE = 8;
 
-/** A client's frame: final, masked with zeros, of any content; `claim` overrides the length that its header says. */
-export function frame(opcode, content, { final = true, masked = true, claim } = {}) {
+/** A client's frame: final, masked with zeros, of any content; `compressed` says that it is; `claim` overrides the length that its header says. */
+export function frame(opcode, content, { final = true, compressed = false, masked = true, claim } = {}) {
   const payload = Buffer.from(content);
   const length = claim ?? payload.length;
   const extended = length < 126 ? Buffer.alloc(0) : Buffer.alloc(8);
   if (length >= 126) extended.writeBigUInt64BE(BigInt(length));
   const mask = masked ? 0x80 : 0;
-  const head = Buffer.from([(final ? 0x80 : 0) | opcode, mask | (length < 126 ? length : 127)]);
+  const head = Buffer.from([(final ? 0x80 : 0) | (compressed ? 0x40 : 0) | opcode, mask | (length < 126 ? length : 127)]);
   return Buffer.concat([head, extended, Buffer.alloc(masked ? 4 : 0), payload]);
 }
