@@ -1,10 +1,13 @@
 //! The command line.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::{NonZeroU16, NonZeroUsize},
+    time::Duration,
+};
 
 use clap::{Args as Group, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::{client::Transport, compare::Compare, report::Reporting};
+use crate::{client::Transport, compare::Compare, keep::Cut, report::Reporting};
 
 /// A load generator for Socket.IO servers.
 #[derive(Debug, Parser)]
@@ -46,6 +49,23 @@ pub(crate) enum Scenario {
     /// of the backend, from /proc. What a server could not do, or did wrong, is told in its place. Exits with 69 when no comparison could
     /// be made, with 130 when it was interrupted; all that it has started has ended then.
     Compare(Compare),
+    /// Connections do nothing but answer pings.
+    ///
+    /// Any server will do. Tells the times of the handshakes, the servers' CPU time for each of them (from the first TCP connect to the last
+    /// CONNECT answer), and, with `--server-pids`, memory for each connection and CPU time for each connection and second idle. Exits with 1
+    /// when a client has no session at the end, with 69 when the run could not be made.
+    Idle(Idle),
+    /// Clients come at a rate, stay for a while, and go.
+    ///
+    /// Any server will do. Tells the times of the handshakes, the servers' CPU time for each connection, and their memory before and after.
+    /// Exits with 1 when a connection was not made or ended before its time, with 69 when the run could not be made.
+    Churn(Churn),
+    /// All connections are cut at the same moment, and come back at once.
+    ///
+    /// Any server will do. Tells how long it takes until all are back, and why attempts failed. A client whose attempt fails tries again as
+    /// stock clients do: after 1 to 3 s, then 2 to 5 s. Exits with 1 when some were not back within `--patience`, or a session ended without
+    /// a storm, unless `--reconnect` allows for that; with 69 when the run could not be made.
+    Storm(Storm),
 }
 
 /// What every scenario says of its connections.
@@ -71,6 +91,13 @@ pub(crate) struct Connecting {
     /// Handshakes under way at the same time in the beginning; each is given 20 s, and an upgrade as long again.
     #[arg(long, default_value = "64")]
     pub(crate) handshakes: NonZeroUsize,
+    /// Connections a second that are begun in the beginning at the most, 0.01 to 1000000 [default: as many as `--handshakes` allows].
+    #[arg(long, value_parser = rate)]
+    pub(crate) connect_rate: Option<f64>,
+    /// Bytes of headers that browsers send (cookies, user agent), 18 to 65536, in the request that opens a session or a WebSocket, beside
+    /// those that are needed.
+    #[arg(long, default_value = "0", hide_default_value = true, value_parser = header_bytes)]
+    pub(crate) header_bytes: u32,
     /// Makes a client whose session ends come back after 0.5 to 1.5 s, later after failed attempts (up to 5 s), to a target by chance.
     /// What it could not get between its sessions counts as missed, not as lost.
     #[arg(long)]
@@ -177,6 +204,60 @@ pub(crate) struct Echo {
     pub(crate) patience: Duration,
 }
 
+/// `fanfare-load idle`
+#[derive(Debug, Group)]
+pub(crate) struct Idle {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub(crate) connecting: Connecting,
+    /// Seconds for which the connections stay, 0.1 to 86400.
+    #[arg(long, default_value = "30", value_parser = seconds)]
+    pub(crate) duration: Duration,
+}
+
+/// `fanfare-load churn`
+#[derive(Debug, Group)]
+pub(crate) struct Churn {
+    /// Where and how to connect; `--connections` is how many there may be at a time: who finds no place comes late, and counts as overrun.
+    #[command(flatten)]
+    pub(crate) connecting: Connecting,
+    /// Clients that come in a second, 0.01 to 1000000. One that cannot come in time comes late and is counted as overrun.
+    #[arg(long, default_value = "50", value_parser = rate)]
+    pub(crate) rate: f64,
+    /// Seconds for which clients come, 0.1 to 86400.
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    pub(crate) duration: Duration,
+    /// Seconds for which each stays, from its CONNECT answer on, 0.1 to 86400.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    pub(crate) lifetime: Duration,
+    /// How they go.
+    #[arg(long, value_enum, default_value = "goodbye")]
+    pub(crate) cut: Cut,
+}
+
+/// `fanfare-load storm`
+#[derive(Debug, Group)]
+pub(crate) struct Storm {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub(crate) connecting: Connecting,
+    /// How the connections are cut.
+    #[arg(long, value_enum, default_value = "reset")]
+    pub(crate) cut: Cut,
+    /// Seconds over which the first attempts to come back are spread evenly by chance, 0 to 86400: 0 is all at once.
+    #[arg(long, default_value = "0", value_parser = seconds_or_none)]
+    pub(crate) spread: Duration,
+    /// Storms, 1 to 1000.
+    #[arg(long, default_value = "1", value_parser = rounds)]
+    pub(crate) rounds: NonZeroU16,
+    /// Seconds before each storm, 0 to 86400.
+    #[arg(long, default_value = "2", value_parser = seconds_or_none)]
+    pub(crate) pause: Duration,
+    /// Seconds within which all must be back, 0.1 to 86400. After a storm in which they are not there is no further one.
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    pub(crate) patience: Duration,
+}
+
 impl Args {
     /// Reads the command line; ends the process when there is something wrong with it.
     pub(crate) fn read() -> Self {
@@ -195,12 +276,22 @@ impl Args {
             Scenario::Rooms(rooms) => (&rooms.connecting, None, 0),
             Scenario::Echo(echo) => (&echo.connecting, None, 0),
             Scenario::Compare(_) => return Ok(self),
+            Scenario::Idle(idle) => (&idle.connecting, None, 0),
+            Scenario::Churn(churn) => (&churn.connecting, None, 0),
+            Scenario::Storm(storm) => (&storm.connecting, None, 0),
         };
         let conflict = |message: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         if let Scenario::Rooms(rooms) = &self.scenario
             && rooms.rooms > connecting.connections
         {
             return conflict("--rooms must not be more than --connections: a room needs a member");
+        }
+        if let Scenario::Churn(churn) = &self.scenario
+            && churn.rate * churn.lifetime.as_secs_f64() > connecting.connections.get() as f64
+        {
+            return conflict(
+                "--rate times --lifetime must not be more than --connections: so many are there at a time, and some more that connect",
+            );
         }
         if connecting.no_affinity && connecting.targets.len() == 1 {
             return conflict(
@@ -228,7 +319,26 @@ fn target(text: &str) -> Result<String, String> {
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && (0.01..=1e6).contains(&rate) => Ok(rate),
-        _ => Err("expected messages a second, 0.01 to 1000000".to_owned()),
+        _ => Err("expected how many a second, 0.01 to 1000000".to_owned()),
+    }
+}
+
+fn header_bytes(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(bytes) if bytes == 0 || (18..=65_536).contains(&bytes) => Ok(bytes),
+        _ => Err("expected bytes, 18 to 65536, or 0 for none".to_owned()),
+    }
+}
+
+fn rounds(text: &str) -> Result<NonZeroU16, String> {
+    let rounds = text.parse().ok().filter(|rounds: &NonZeroU16| rounds.get() <= 1000);
+    rounds.ok_or_else(|| "expected storms, 1 to 1000".to_owned())
+}
+
+fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    match text.trim_end_matches('s').parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected seconds, 0 to 86400".to_owned()),
     }
 }
 
@@ -282,6 +392,27 @@ mod tests {
         assert_eq!(fanout.publisher_transport, Some(Transport::Websocket));
         assert!(fanout.publisher_targets.is_empty());
         assert!(fanout.connecting.no_affinity);
+    }
+
+    #[test]
+    fn clients_that_come_and_go_must_find_place_and_headers_must_be_some() {
+        let churn = |flags: &str| read(&format!("fanfare-load churn --targets http://a:1 {flags}"));
+        assert!(churn("--rate 50 --lifetime 2").is_ok());
+        assert!(churn("--rate 51 --lifetime 2").unwrap_err().contains("--connections"));
+        assert!(churn("--rate 51 --lifetime 2 --connections 102").is_ok());
+        for wrong in ["--header-bytes 17", "--header-bytes 65537", "--cut politely", "--connect-rate 0"] {
+            assert!(churn(wrong).is_err(), "{wrong}");
+        }
+        assert!(matches!(churn("--header-bytes 18").unwrap(), Scenario::Churn(churn) if churn.cut == Cut::Goodbye));
+    }
+
+    #[test]
+    fn storms_are_one_or_more_and_may_follow_each_other_at_once() {
+        let storm = |flags: &str| read(&format!("fanfare-load storm --targets http://a:1 {flags}"));
+        assert!(matches!(storm("--pause 0").unwrap(), Scenario::Storm(storm) if storm.cut == Cut::Reset && storm.rounds.get() == 1));
+        for wrong in ["--rounds 0", "--rounds 1001", "--spread -1", "--patience 0"] {
+            assert!(storm(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,8 +13,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     args::Connecting,
-    client::{Client, ClientError, Route, Transport},
+    client::{Client, ClientError, Opening, Route, Session, Transport},
+    failures::Failures,
     latency::Latencies,
+    progress,
 };
 
 /// What stock clients wait on average before they first try to come back; twice as long before each further attempt.
@@ -27,12 +32,20 @@ pub(crate) struct Connector {
     pub(crate) transport: Transport,
     affinity: bool,
     at_once: usize,
+    /// Connections a second that are begun at the most.
+    rate: Option<f64>,
+    opening: Arc<Opening>,
     /// Whether a client whose session has ended comes back.
     pub(crate) reconnect: bool,
     /// From the end of a session to the CONNECT answer of the next.
     pub(crate) away: Latencies,
-    /// Why the first session that ended did.
-    first_end: OnceLock<String>,
+    /// Why attempts to connect that may fail have failed.
+    pub(crate) failures: Failures,
+    /// Why sessions have ended.
+    pub(crate) ends: Failures,
+    /// Sessions that were made, and those that the run has ended.
+    made: AtomicU64,
+    cut: AtomicU64,
 }
 
 /// A connection was not made.
@@ -62,14 +75,36 @@ impl Connector {
             transport: args.transport,
             affinity: !args.no_affinity,
             at_once: args.handshakes.get(),
+            rate: args.connect_rate,
+            opening: Arc::new(Opening::new(args.header_bytes as usize, false)),
             reconnect: args.reconnect,
             away: Latencies::new(),
-            first_end: OnceLock::new(),
+            failures: Failures::default(),
+            ends: Failures::default(),
+            made: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
         }
     }
 
+    /// How many sessions there are.
+    pub(crate) fn living(&self) -> u64 {
+        let ended = self.cut.load(Relaxed) + self.ends.total();
+        self.made.load(Relaxed).saturating_sub(ended)
+    }
+
+    /// Counts a session that the run has ended.
+    pub(crate) fn cut(&self) {
+        self.cut.fetch_add(1, Relaxed);
+    }
+
+    /// The same, whose connections are reset when they are dropped, not closed.
+    pub(crate) fn abrupt(mut self, args: &Connecting) -> Self {
+        self.opening = Arc::new(Opening::new(args.header_bytes as usize, true));
+        self
+    }
+
     /// Looks whether each target accepts connections: one that does not would be passed over later on.
-    async fn reach(&self) -> Result<(), ConnectError> {
+    pub(crate) async fn reach(&self) -> Result<(), ConnectError> {
         for (number, target) in self.targets.iter().enumerate() {
             Route::new(&self.targets, number, true)
                 .reach()
@@ -94,13 +129,22 @@ impl Connector {
             self.reach().await?;
         }
         let handshakes = Latencies::new();
+        let progress = progress::bar(count as u64, "connected");
+        let begun = Instant::now();
         let mut connecting = stream::iter(0..count)
-            .map(|number| self.one(number, transport))
+            .map(|number| async move {
+                if let Some(rate) = self.rate {
+                    tokio::time::sleep_until((begun + Duration::from_secs_f64(number as f64 / rate)).into()).await;
+                }
+                self.one(number, transport).await
+            })
             .buffer_unordered(self.at_once);
         while let Some((number, client, took)) = connecting.try_next().await? {
             handshakes.record(took);
+            progress::show(&progress, self.made.fetch_add(1, Relaxed) + 1, self);
             each(number, client);
         }
+        progress.finish_and_clear();
         Ok(handshakes)
     }
 
@@ -119,33 +163,51 @@ impl Connector {
     }
 
     fn route(&self, start: usize) -> Route {
-        Route::new(&self.targets, start, self.affinity)
+        Route::new(&self.targets, start, self.affinity).opening(&self.opening)
+    }
+
+    /// One attempt to connect, to the target of that number. It fails without an end of the run, and is counted.
+    pub(crate) async fn attempt(&self, number: usize) -> Result<Client, ClientError> {
+        let connected = async {
+            let mut client = Client::connect(self.route(number), self.transport).await?;
+            client.settle().await?;
+            Ok(client)
+        };
+        let client = connected.await.inspect_err(|error| self.failures.count(error))?;
+        self.made.fetch_add(1, Relaxed);
+        Ok(client)
     }
 
     /// A new session of a client whose last one has ended; `None` if it is not to come back. It comes back as stock clients do: the first
-    /// attempt after 0.5 to 1.5 s, until one succeeds. That goes to a target by chance, and the next attempt to the next one: the one of
-    /// before may be gone. Cancel safe.
+    /// attempt after 0.5 to 1.5 s. Cancel safe.
     pub(crate) async fn come_back(&self, why: &ClientError) -> Option<Client> {
         let ended = Instant::now();
-        self.first_end.get_or_init(|| why.to_string());
+        self.ends.count(why);
         if !self.reconnect {
             return None;
         }
+        tokio::time::sleep(delay(0, random())).await;
+        Some(self.return_since(ended, None).await)
+    }
+
+    /// A new session of a client that has had none since `ended`, or an earlier one that the server gives back. It is attempted at once,
+    /// and then as stock clients do, until it succeeds. The first attempt goes to a target by chance, and each further one to the next: the
+    /// one of before may be gone. Cancel safe.
+    pub(crate) async fn return_since(&self, ended: Instant, earlier: Option<&Session>) -> Client {
         let first = usize::try_from(random() % self.targets.len() as u64).unwrap_or_default();
         let mut attempt = 0;
         loop {
-            tokio::time::sleep(delay(attempt, random())).await;
-            if let Ok(client) = Client::connect(self.route(first + attempt), self.transport).await {
-                self.away.record(client.connected().duration_since(ended));
-                return Some(client);
+            match Client::come_back(self.route(first + attempt), self.transport, earlier).await {
+                Ok(client) => {
+                    self.made.fetch_add(1, Relaxed);
+                    self.away.record(client.connected().duration_since(ended));
+                    return client;
+                }
+                Err(error) => self.failures.count(&error),
             }
             attempt += 1;
+            tokio::time::sleep(delay(attempt, random())).await;
         }
-    }
-
-    /// Why the first session that ended did.
-    pub(crate) fn first_end(&self) -> Option<String> {
-        self.first_end.get().cloned()
     }
 }
 
@@ -157,7 +219,7 @@ fn delay(attempt: usize, random: u64) -> Duration {
 }
 
 /// A number by chance.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

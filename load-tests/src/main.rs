@@ -6,10 +6,16 @@
 //! | `client` | one Socket.IO client over polling, WebSocket, or the one and then the other |
 //! | `connect` | makes the connections of a run, and those that take the place of lost ones |
 //! | `deliveries` | what the scenarios share in which messages are delivered |
+//! | `failures` | why connections were not made, or have ended |
 //! | `fanout` | the scenario: a few publish, everybody receives |
 //! | `rooms` | the scenario: everybody is in a room, publishes into it, and receives what is published there |
 //! | `echo` | the scenario: everybody emits events with an ack, the next when an ack has come |
 //! | `compare` | measures servers against each other by the scenarios |
+//! | `idle` | the scenario: connections do nothing |
+//! | `churn` | the scenario: clients come at a rate, stay for a while, and go |
+//! | `storm` | the scenario: all connections are cut at once, and come back |
+//! | `keep` | keeps a client connected while something else goes on, and cuts it |
+//! | `run` | why a run could not be made |
 //! | `cpu`, `memory` | CPU time and memory of processes, from `/proc` |
 //! | `latency` | distributions of times |
 //! | `report` | what a run showed: for people, as JSON and CSV, against bounds |
@@ -17,20 +23,26 @@
 //! | `server` | the server's side of one session, for tests |
 
 mod args;
+mod churn;
 mod client;
 mod compare;
 mod connect;
 mod cpu;
 mod deliveries;
 mod echo;
+mod failures;
 mod fanout;
+mod idle;
+mod keep;
 mod latency;
 mod memory;
 mod progress;
 mod report;
 mod rooms;
+mod run;
 #[cfg(test)]
 mod server;
+mod storm;
 
 use std::{fmt::Display, future::Future, process::ExitCode};
 
@@ -46,6 +58,9 @@ async fn main() -> ExitCode {
         Scenario::Rooms(args) => carry_out(&args.connecting, rooms::run(&args)).await,
         Scenario::Echo(args) => carry_out(&args.connecting, echo::run(&args)).await,
         Scenario::Compare(args) => compare::carry_out(&args).await,
+        Scenario::Idle(args) => carry_out(&args.connecting, idle::run(&args)).await,
+        Scenario::Churn(args) => carry_out(&args.connecting, churn::run(&args)).await,
+        Scenario::Storm(args) => carry_out(&args.connecting, storm::run(&args)).await,
     }
 }
 

@@ -7,16 +7,28 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::connect::Connector;
+
 /// How often progress is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// A bar on a terminal, nothing elsewhere.
+/// A bar on a terminal, nothing elsewhere. `done` names what is counted, and so the phase: `connected`, `delivered`.
 pub(crate) fn bar(total: u64, done: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template(&format!(
-        "{{bar:40}} {{human_pos}} of {{human_len}} {done}, {{per_sec}}, {{eta}} left"
+        "{{bar:40}} {{human_pos}} of {{human_len}} {done}, {{per_sec}}, {{eta}} left{{msg}}"
     ));
     ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Moves a bar on, and tells beside it how many sessions there are and what has failed.
+pub(crate) fn show(bar: &ProgressBar, position: u64, connector: &Connector) {
+    if bar.is_hidden() {
+        return;
+    }
+    let errors = connector.failures.total() + connector.ends.total();
+    bar.set_message(format!("; {} sessions, {errors} errors", connector.living()));
+    bar.set_position(position);
 }

@@ -14,7 +14,7 @@ use hyper::{
     Method, Request, Response, Uri,
     body::Incoming,
     client::conn::http1,
-    header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, InvalidHeaderValue},
+    header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, InvalidHeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
@@ -40,7 +40,7 @@ pub(super) struct Ask {
     pub(super) method: Method,
     /// Path and query.
     pub(super) uri: Uri,
-    pub(super) cookie: Option<HeaderValue>,
+    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
@@ -148,10 +148,8 @@ impl Connection {
         if ask.method == Method::POST {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
         }
-        if let Some(cookie) = &ask.cookie {
-            request = request.header(COOKIE, cookie);
-        }
-        let request = request.body(Full::new(ask.body.clone())).map_err(|_| ClientError::Request)?;
+        let mut request = request.body(Full::new(ask.body.clone())).map_err(|_| ClientError::Request)?;
+        request.headers_mut().extend(ask.headers.clone());
         // The last answer may leave the connection's state one step behind.
         let ready = self.requests.ready();
         drive(&mut self.driver, &mut self.ended, ready).await?;
@@ -207,6 +205,7 @@ impl From<InvalidHeaderValue> for ClientError {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::COOKIE;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -240,7 +239,7 @@ mod tests {
             let ask = Ask {
                 method: Method::POST,
                 uri: Uri::from_static("/socket.io/?EIO=4"),
-                cookie: Some(HeaderValue::from_static("a=b")),
+                headers: [(COOKIE, HeaderValue::from_static("a=b"))].into_iter().collect(),
                 body: Bytes::from_static(b"4hello"),
             };
             self.lane.start(self.route.next(), ask);
@@ -318,7 +317,7 @@ mod tests {
             let ask = Ask {
                 method: Method::GET,
                 uri: Uri::from_static("/"),
-                cookie: None,
+                headers: HeaderMap::new(),
                 body: Bytes::new(),
             };
             lane.start(bench.route.next(), ask);

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use hyper::{
     Method, Uri,
-    header::{HeaderMap, HeaderValue, SET_COOKIE},
+    header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE},
 };
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -48,13 +48,14 @@ impl Polling {
     /// Opens a session.
     pub(super) async fn open(mut route: Route) -> Result<(Self, Open), ClientError> {
         let mut polls = Lane::new(route.targets());
+        let way = route.next();
         let ask = Ask {
             method: Method::GET,
             uri: uri("", 0)?,
-            cookie: None,
+            headers: way.opening.headers(None),
             body: Bytes::new(),
         };
-        polls.start(route.next(), ask);
+        polls.start(way, ask);
         let answer = std::future::poll_fn(|cx| polls.poll_answer(cx)).await?;
         let cookie = if route.affinity() { cookie(&answer.headers)? } else { None };
         let mut received = Payload(answer.body);
@@ -138,7 +139,7 @@ impl Polling {
         Ok(Ask {
             method,
             uri: uri(&self.sid, self.requests)?,
-            cookie: self.cookie.clone(),
+            headers: self.cookie.iter().map(|cookie| (COOKIE, cookie.clone())).collect(),
             body,
         })
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
 
-use super::ClientError;
+use super::{ClientError, opening::Opening};
 
 /// The longest that a TCP connection may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,6 +15,7 @@ pub(crate) struct Route {
     targets: Arc<[String]>,
     next: usize,
     affinity: bool,
+    opening: Arc<Opening>,
 }
 
 /// Where one request goes.
@@ -24,6 +25,8 @@ pub(super) struct Way {
     /// The target whose turn it is.
     pub(super) first: usize,
     affinity: bool,
+    /// How its connection is opened.
+    pub(super) opening: Arc<Opening>,
 }
 
 impl Route {
@@ -33,6 +36,15 @@ impl Route {
             targets: Arc::clone(targets),
             next: start % targets.len(),
             affinity,
+            opening: Arc::default(),
+        }
+    }
+
+    /// The same, whose connections are opened like this.
+    pub(crate) fn opening(self, opening: &Arc<Opening>) -> Self {
+        Self {
+            opening: Arc::clone(opening),
+            ..self
         }
     }
 
@@ -61,6 +73,7 @@ impl Route {
             targets: Arc::clone(&self.targets),
             first,
             affinity: self.affinity,
+            opening: Arc::clone(&self.opening),
         }
     }
 }
@@ -85,6 +98,9 @@ impl Way {
             match tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(self.address(number))).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
+                    if self.opening.abrupt {
+                        stream.set_zero_linger()?;
+                    }
                     return Ok((number, stream));
                 }
                 Ok(Err(error)) => refused = error.into(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
-use hyper::header::{COOKIE, HeaderValue};
+use hyper::header::HeaderValue;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -28,9 +28,7 @@ impl WebSocket {
     pub(super) async fn open(way: &Way, query: &str, cookie: Option<HeaderValue>) -> Result<Self, ClientError> {
         let (target, stream) = way.dial().await?;
         let mut request = format!("ws://{}{ENGINE}&transport=websocket{query}", way.address(target)).into_client_request()?;
-        if let Some(cookie) = cookie {
-            request.headers_mut().insert(COOKIE, cookie);
-        }
+        request.headers_mut().extend(way.opening.headers(cookie.as_ref()));
         let (stream, _) = tokio_tungstenite::client_async(request, stream).await?;
         Ok(Self {
             stream,

@@ -279,7 +279,7 @@ mod tests {
         let asking = tokio::spawn(ask(Arc::clone(&run), client.unwrap(), 1, begun));
         drop((session, listener));
         let ended = async {
-            while run.connector.first_end().is_none() {
+            while run.connector.ends.first().is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             begin.send_replace(Some(Instant::now() + run.patience));

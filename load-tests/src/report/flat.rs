@@ -15,8 +15,8 @@ pub(super) enum Cell {
 }
 
 /// The values of a report, by name and in the order of the names. What is in a group has the name of the group first, and the unit last:
-/// `latency_p99_ms`. What is told of each process has its number behind it: `server_rss_kib_by_pid_1`. Lists of anything but numbers have
-/// no place here.
+/// `latency_p99_ms`. What is told of each process has its number behind it: `server_rss_kib_by_pid_1`. Other lists have no place here: how
+/// long they are is not known before the run.
 pub(super) fn flatten(report: &impl Serialize) -> Vec<(String, Cell)> {
     let mut cells = Vec::new();
     add(String::new(), &serde_json::json!(report), &mut cells);
@@ -33,13 +33,11 @@ fn add(name: String, value: &Value, cells: &mut Vec<(String, Cell)>) {
                 .iter()
                 .for_each(|(member, value)| add(format!("{group}_{member}{unit}"), value, cells));
         }
-        Value::Array(items) => {
-            if items.iter().all(|item| item.is_number() || item.is_null()) {
-                (1..)
-                    .zip(items)
-                    .for_each(|(number, item)| add(format!("{name}_{number}"), item, cells));
-            }
+        Value::Array(items) if name.ends_with("_by_pid") => {
+            let numbered = (1..).zip(items);
+            numbered.for_each(|(number, item)| add(format!("{name}_{number}"), item, cells));
         }
+        Value::Array(_) => {}
         Value::Null => cells.push((name, Cell::Unknown)),
         Value::Bool(yes) => cells.push((name, Cell::Number(f64::from(u8::from(*yes))))),
         Value::Number(number) => cells.push((name, number.as_f64().map_or(Cell::Unknown, Cell::Number))),
@@ -73,6 +71,7 @@ mod tests {
             "failures": { "refused": 2 },
             "rss_by_pid": [7, null],
             "latency_curve_ms": [[0.5, 1.5]],
+            "all_back_ms_by_round": [3.0, 4.0],
             "refusals": [{ "status": 503, "count": 2 }],
         });
         let flat = flatten(&report);

@@ -19,6 +19,7 @@ use crate::{
     client::Transport,
     connect::Connector,
     cpu::{Used, own_cores},
+    failures::{ByReason, Refusals},
     latency::{Latencies, Percentiles},
 };
 
@@ -56,6 +57,9 @@ pub(crate) trait Findings: Serialize + Display + Default {
 
     /// How much of an open loop left late, and of how much; `None` if it is closed.
     fn overrun(&self) -> Option<(u64, u64)>;
+
+    /// Puts numbers where there are some if there are servers' processes to be looked at. It is for a report that only shows names.
+    fn fill(&mut self, _servers: usize) {}
 }
 
 /// What a run showed.
@@ -83,6 +87,16 @@ pub(crate) struct Connections {
     pub(crate) reconnects: u64,
     /// Why the session of a client ended, of the first that did.
     pub(crate) first_end: Option<String>,
+    /// Sessions that ended, by reason; not those that the run itself ended.
+    pub(crate) ends: ByReason,
+    /// Attempts to connect that failed and did not end the run.
+    pub(crate) failed: u64,
+    /// Why they failed.
+    pub(crate) failures: ByReason,
+    /// How often servers answered them with which HTTP status.
+    pub(crate) refusals: Vec<Refusals>,
+    /// Why the first of them failed.
+    pub(crate) first_failure: Option<String>,
     /// Time from TCP connect to the CONNECT answer, in milliseconds.
     pub(crate) handshake_ms: Percentiles,
     /// Time from the end of a session to the CONNECT answer of the next, in milliseconds.
@@ -110,7 +124,12 @@ impl Connections {
             connected,
             disconnected,
             reconnects: connector.away.count(),
-            first_end: connector.first_end(),
+            first_end: connector.ends.first(),
+            ends: connector.ends.by_reason(),
+            failed: connector.failures.total(),
+            failures: connector.failures.by_reason(),
+            refusals: connector.failures.refusals(),
+            first_failure: connector.failures.first(),
             handshake_ms: handshakes.percentiles(),
             away_ms: connector.away.percentiles(),
             comes_back: connector.reconnect,
@@ -145,6 +164,11 @@ impl<F: Findings> Report<F> {
             disconnected: 0,
             reconnects: 0,
             first_end: None,
+            ends: ByReason::default(),
+            failed: 0,
+            failures: ByReason::default(),
+            refusals: Vec::new(),
+            first_failure: None,
             handshake_ms: Percentiles::default(),
             away_ms: Percentiles::default(),
             comes_back: false,
@@ -153,7 +177,9 @@ impl<F: Findings> Report<F> {
             servers: vec![Some(crate::cpu::UsedBy::default()); servers],
             ..Used::default()
         };
-        Self::new(connections, F::default(), used)
+        let mut findings = F::default();
+        findings.fill(servers);
+        Self::new(connections, findings, used)
     }
 
     /// Whether the servers did something wrong.
@@ -220,6 +246,14 @@ impl Display for Connections {
         )?;
         if let Some(why) = &self.first_end {
             writeln!(f, "reconnects     {} (the first session ended: {why})", self.reconnects)?;
+        }
+        if let Some(why) = &self.first_failure {
+            writeln!(
+                f,
+                "failed         {} attempts ({}; the first: {why})",
+                self.failed,
+                self.failures.list()
+            )?;
         }
         writeln!(f, "handshake      {}", self.handshake_ms)?;
         if self.reconnects > 0 {

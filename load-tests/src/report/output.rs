@@ -19,8 +19,8 @@ pub(crate) struct Reporting {
     /// Prints the result as CSV: a line of names and a line of values; or adds it to FILE, with the names if that is new. A file that has
     /// other names is refused before the run begins.
     ///
-    /// Names are those of JSON; what is in a group there has the group's name first and its unit last: latency_p99_ms. Lists of anything
-    /// but numbers are only in JSON.
+    /// Names are those of JSON; what is in a group there has the group's name first and its unit last: latency_p99_ms. Lists are
+    /// only in JSON, but for those of each server's process.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = false)]
     pub(crate) csv: Option<Option<PathBuf>>,
     /// Makes the exit code 3 if this holds at the end: a name of --csv, one of < <= > >= == !=, and a number, as latency_p99_ms>50 or

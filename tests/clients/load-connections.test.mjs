@@ -1,0 +1,276 @@
+// `fanfare-load` where connections themselves are the load: they do nothing, come and go, or all come back at once. It counts what
+// becomes of them, and its exit code says whether all went well.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { Server as Reference } from "socket.io";
+import { scratch } from "./testbed/child.mjs";
+import { binary, Node } from "./testbed/cluster.mjs";
+import { load } from "./testbed/load.mjs";
+import { Proxy } from "./testbed/proxy.mjs";
+import { Server } from "./testbed/server.mjs";
+import { until } from "./testbed/wait.mjs";
+
+const WAYS = ["websocket", "polling", "upgrade"];
+
+const NONE = { refused: 0, local: 0, timeout: 0, silent: 0, status: 0, closed: 0, disconnected: 0, protocol: 0 };
+
+/** The fields of a report that `wanted` has are as they are there. */
+function assertFields({ report }, wanted) {
+  const got = Object.fromEntries(Object.keys(wanted).map((name) => [name, report[name]]));
+  assert.deepEqual(got, wanted, JSON.stringify(report));
+}
+
+/** A story with a node of its own. */
+const withNode = (name, tell, environment = {}) => test(name, async () => {
+  const node = await Node.start(environment);
+  try {
+    await tell(node);
+  } finally {
+    await node.stop();
+  }
+});
+
+/** A reference server in this process, which keeps what became of its sockets. */
+async function reference() {
+  const server = new Reference(0, { pingInterval: 300, pingTimeout: 2_000 });
+  const seen = { headers: [], ends: [] };
+  server.on("connection", (socket) => {
+    seen.headers.push(socket.handshake.headers);
+    socket.on("disconnect", (reason) => seen.ends.push(reason));
+  });
+  if (!server.httpServer.listening) await once(server.httpServer, "listening");
+  return { seen, url: `http://127.0.0.1:${server.httpServer.address().port}`, stop: () => server.close() };
+}
+
+describe("idle", { concurrency: true }, () => {
+  for (const way of WAYS) {
+    withNode(`connections stay, and what they cost is told, ${way}`, async (node) => {
+      const flags = ["--transport", way, "--connections", "30", "--duration", "1.5", "--server-pids", `${process.pid}`];
+      const result = await load("idle", [node.url], flags, async () => {
+        await until("all are connected", async () => (await node.metric("fanfare_sockets")) === 30);
+      });
+      assertFields(result, { scenario: "idle", transport: way, connected: 30, disconnected: 0, ended: 0, failed: 0, ends: NONE });
+      const { handshake_ms, handshake_curve_ms, seconds, connected_per_second, server_cpu_us_per_connection, server_rss_anon_kib_per_connection } = result.report;
+      assert.ok(handshake_ms.p50 > 0 && handshake_ms.p50 <= handshake_ms.p90 && handshake_ms.p999 <= handshake_ms.max);
+      assert.deepEqual([handshake_curve_ms.length, handshake_curve_ms.at(-1)], [61, [1, handshake_ms.max]]);
+      assert.ok(seconds >= 1.5 && connected_per_second > 0);
+      for (const number of [server_cpu_us_per_connection, server_rss_anon_kib_per_connection]) assert.equal(typeof number, "number");
+      assert.equal(result.code, 0);
+    });
+
+    test(`pings of the reference are answered, and the headers are as long as they are to be, ${way}`, async () => {
+      const server = await reference();
+      try {
+        const result = await load("idle", [server.url], ["--transport", way, "--connections", "5", "--duration", "3", "--header-bytes", "1024"]);
+        assertFields(result, { connected: 5, ended: 0 });
+        assert.equal(result.code, 0);
+        assert.equal(server.seen.headers.length, 5);
+        for (const headers of server.seen.headers) {
+          const own = Object.entries(headers).filter(([name]) => ["user-agent", "accept-language", "cache-control", "pragma", "cookie"].includes(name));
+          assert.equal(own.reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0), 1024, JSON.stringify(headers));
+        }
+      } finally {
+        server.stop();
+      }
+    });
+  }
+
+  test("a server that dies takes the sessions with it: who was disconnected is told, and the exit code is 1", async () => {
+    const node = await Node.start({});
+    const result = await load("idle", [node.url], ["--connections", "12", "--duration", "3"], async () => {
+      await until("all are connected", async () => (await node.metric("fanfare_sockets")) === 12);
+      await node.kill();
+    });
+    assertFields(result, { connected: 12, disconnected: 12, ended: 12, reconnects: 0, ends: { ...NONE, closed: 12 } });
+    assert.equal(result.code, 1);
+  });
+
+  withNode("clients that are to come back do, and that is no flaw", async (node) => {
+    const proxy = await Proxy.start(Number(node.public.port));
+    try {
+      const result = await load("idle", [proxy.url], ["--reconnect", "--connections", "8", "--duration", "4"], async () => {
+        await until("all are connected", async () => (await node.metric("fanfare_sockets")) === 8);
+        proxy.cut();
+      });
+      assertFields(result, { disconnected: 0, ended: 8, reconnects: 8 });
+      assert.ok(result.report.away_ms.p50 >= 500);
+      assert.equal(result.code, 0);
+    } finally {
+      proxy.stop();
+    }
+  });
+});
+
+describe("churn", { concurrency: true }, () => {
+  for (const way of WAYS) {
+    withNode(`every client comes, stays, and goes, ${way}`, async (node) => {
+      const result = await load("churn", [node.url], ["--transport", way, "--rate", "40", "--duration", "1.5", "--lifetime", "0.3", "--server-pids", `${process.pid}`]);
+      assertFields(result, { scenario: "churn", arrivals: 60, connected: 60, disconnected: 0, deserted: 0, failed: 0, failures: NONE, ends: NONE });
+      assert.ok(result.report.handshake_ms.p50 > 0 && result.report.server_rss_anon_kib_before > 0 && result.report.server_rss_anon_kib_after > 0);
+      assert.equal(result.code, 0);
+      await until("the node has closed them all", async () => (await node.metric("fanfare_sessions_closed_total")) === 60);
+      assert.equal(await node.metric("fanfare_sockets"), 0);
+    });
+  }
+
+  for (const [cut, reasons] of [["goodbye", ["client namespace disconnect"]], ["close", ["transport close"]], ["reset", ["transport close", "transport error"]]]) {
+    test(`the server sees how they go: ${cut}`, async () => {
+      const server = await reference();
+      try {
+        const result = await load("churn", [server.url], ["--rate", "20", "--duration", "1", "--lifetime", "0.2", "--cut", cut]);
+        assertFields(result, { connected: 20, deserted: 0 });
+        await until("all have gone", () => server.seen.ends.length === 20);
+        assert.deepEqual(server.seen.ends.filter((reason) => !reasons.includes(reason)), []);
+      } finally {
+        server.stop();
+      }
+    });
+  }
+
+  withNode("who is refused is counted by status, and makes the exit code 1", async (node) => {
+    const result = await load("churn", [node.url], ["--rate", "20", "--duration", "2", "--lifetime", "0.5", "--cut", "close"]);
+    const { report, code } = result;
+    // Five at a time: the others of each half second find no place.
+    assert.ok(report.connected >= 5 && report.failed >= 5, JSON.stringify(report));
+    assert.equal(report.connected + report.failed, 40);
+    assert.deepEqual([report.failures, report.refusals], [{ ...NONE, status: report.failed }, [{ status: 503, count: report.failed }]]);
+    assert.match(report.first_failure, /503/);
+    assert.equal(code, 1);
+  }, { FANFARE_LIMITS__SESSIONS: "5" });
+
+  test("a server that dies fails those who come later, and deserts those who are there", async () => {
+    const node = await Node.start({});
+    const result = await load("churn", [node.url], ["--rate", "20", "--duration", "3", "--lifetime", "1"], async () => {
+      await until("some have come", async () => (await node.metric("fanfare_sockets")) >= 10);
+      await node.kill();
+    });
+    const { report, code } = result;
+    assert.equal(report.arrivals, 60);
+    assert.ok(report.deserted >= 8 && report.failures.refused > 0 && report.ends.closed === report.deserted, JSON.stringify(report));
+    assert.equal(report.connected + report.failed, 60);
+    assert.equal(code, 1);
+  });
+
+  test("clients that find no place come late, which is told with a warning", async () => {
+    const server = await Server.start("reference");
+    const proxy = await Late.start(server.port);
+    try {
+      const flags = ["churn", "--targets", proxy.url, "--rate", "20", "--duration", "2", "--lifetime", "0.5", "--connections", "10", "--json"];
+      const child = await run(flags);
+      const report = JSON.parse(child.stdout);
+      // Each takes a place for half a second more than it lives.
+      assert.ok(report.overrun >= 10 && report.own_saturated && report.connected === 40, child.stdout);
+      assert.match(child.stderr, /warning: the generator was saturated .* \d+ of 40 left late/);
+    } finally {
+      proxy.stop();
+      await server.stop();
+    }
+  });
+});
+
+describe("storm", { concurrency: true }, () => {
+  for (const way of WAYS) {
+    withNode(`all are back after each, ${way}`, async (node) => {
+      const result = await load("storm", [node.url], ["--transport", way, "--connections", "40", "--rounds", "2", "--pause", "0.3"]);
+      assertFields(result, { scenario: "storm", rounds: 2, weathered: 2, back: 80, reconnects: 80, retries: 0, disconnected: 0, ended: 0 });
+      const { all_back_ms, all_back_ms_by_round, away_ms } = result.report;
+      assert.ok(away_ms.p50 > 0 && away_ms.p50 <= away_ms.max);
+      assert.deepEqual([all_back_ms_by_round.length, Math.max(...all_back_ms_by_round)], [2, all_back_ms]);
+      // Histograms have three digits.
+      assert.ok(Math.abs(all_back_ms - away_ms.max) <= all_back_ms / 500, JSON.stringify(result.report));
+      assert.equal(result.code, 0);
+      assert.equal(await node.metric("fanfare_connects_total"), 120);
+    });
+  }
+
+  withNode("attempts may be spread", async (node) => {
+    const result = await load("storm", [node.url], ["--connections", "30", "--pause", "0", "--spread", "1.5"]);
+    assertFields(result, { back: 30, weathered: 1 });
+    const { p50, max } = result.report.away_ms;
+    assert.ok(p50 > 300 && p50 < 1_300 && max > 900, JSON.stringify(result.report.away_ms));
+  });
+
+  withNode("a server that refuses is asked again, as stock clients do", async (node) => {
+    const proxy = await Proxy.start(Number(node.public.port));
+    try {
+      const result = await load("storm", [proxy.url], ["--connections", "10", "--pause", "1"], async () => {
+        await until("all are connected", async () => (await node.metric("fanfare_sockets")) === 10);
+        proxy.open(false);
+        await until("all have gone", async () => (await node.metric("fanfare_sockets")) === 0);
+        proxy.open();
+      });
+      const { report, code } = result;
+      assertFields(result, { weathered: 1, back: 10, ended: 0 });
+      assert.ok(report.retries > 0 && report.failures.closed === report.retries, JSON.stringify(report));
+      assert.ok(report.all_back_ms >= 1_000);
+      assert.equal(code, 0);
+    } finally {
+      proxy.stop();
+    }
+  });
+
+  test("a server that dies is told by who is not back, and the exit code is 1", async () => {
+    const node = await Node.start({});
+    const result = await load("storm", [node.url], ["--connections", "10", "--rounds", "3", "--pause", "2", "--patience", "3"], async () => {
+      await until("all are connected", async () => (await node.metric("fanfare_sockets")) === 10);
+      await node.kill();
+    });
+    assertFields(result, { connected: 10, weathered: 0, back: 0, disconnected: 10, ended: 10 });
+    assert.ok(result.report.failures.refused >= 10, JSON.stringify(result.report));
+    assert.equal(result.code, 1);
+  });
+});
+
+describe("the report", () => {
+  let server;
+  before(async () => (server = await Server.start("reference")));
+  after(() => server.stop());
+  const idle = (...flags) => run(["idle", "--targets", server.url, "--connections", "3", "--duration", "0.2", ...flags]);
+
+  test("bounds that are broken are told, and make the exit code 3", async () => {
+    const { code, stderr, stdout } = await idle("--fail-if", "connected==3", "--fail-if", "handshake_p99_ms < 0");
+    assert.deepEqual([code, stderr], [3, "fanfare-load: --fail-if connected==3: connected is 3\n"]);
+    assert.match(stdout, /^connected {6}3 /);
+    assert.equal((await idle("--fail-if", "connected>3")).code, 0);
+  });
+
+  test("a bound on nothing is refused before the run, with the name that is nearest", async () => {
+    const { code, stderr, stdout } = await idle("--fail-if", "handshakes_p99_ms>5");
+    assert.deepEqual([code, stdout], [2, ""]);
+    assert.match(stderr, /no number handshakes_p99_ms; did you mean handshake_p99_ms\?/);
+  });
+
+  test("a file has the names once, and a line for each run; one of another scenario is refused", async () => {
+    const file = join(scratch(), "runs.csv");
+    for (const _ of [1, 2]) assert.equal((await idle("--csv", file)).code, 0);
+    const lines = readFileSync(file, "utf8").trimEnd().split("\n").map((line) => line.split(","));
+    assert.equal(lines.length, 3);
+    for (const line of lines.slice(1)) assert.deepEqual([line.length, line[lines[0].indexOf("connected")], line[lines[0].indexOf("scenario")]], [lines[0].length, "3", "idle"]);
+    const { code, stderr } = await run(["storm", "--targets", server.url, "--csv", file]);
+    assert.equal(code, 2);
+    assert.match(stderr, /its first line has other names/);
+  });
+});
+
+/** A proxy that lets clients' first bytes through half a second late. */
+class Late extends Proxy {
+  upstream(far) {
+    const open = new Promise((resolve) => setTimeout(resolve, 500));
+    return (data) => open.then(() => far.write(data));
+  }
+}
+
+/** Runs `fanfare-load` to its end, whatever that is. */
+async function run(args) {
+  const child = spawn(binary("fanfare-load"), args, { stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "", stderr = "";
+  child.stdout.on("data", (data) => (stdout += data));
+  child.stderr.on("data", (data) => (stderr += data));
+  const [code] = await once(child, "close");
+  return { code, stdout, stderr };
+}
