@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args as Group, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::{client::Transport, compare::Compare, keep::Cut, report::Reporting};
+use crate::{client::Transport, compare::Compare, jitter::Law, keep::Cut, report::Reporting};
 
 /// A load generator for Socket.IO servers.
 #[derive(Debug, Parser)]
@@ -66,6 +66,14 @@ pub(crate) enum Scenario {
     /// stock clients do: after 1 to 3 s, then 2 to 5 s. Exits with 1 when some were not back within `--patience`, or a session ended without
     /// a storm, unless `--reconnect` allows for that; with 69 when the run could not be made.
     Storm(Storm),
+    /// What a fan-out delivers to connections that are cut again and again, and stay away for a while.
+    ///
+    /// The servers must do as for `fanout`. Tells what was delivered and lost, and what was missed by who was away. With `--recover` clients
+    /// ask for their session again (connection state recovery: in fanfare namespaces with `delivery = "recoverable"`, in the reference
+    /// `connectionStateRecovery`), and nothing may be missing. Exits with 1 when a message was lost, came twice or out of order, with
+    /// `--recover` also when one was missed or a session not given back, when a client was not back at the end, or when a session ended
+    /// that was not cut, unless `--reconnect` allows for that; with 69 when the run could not be made.
+    Jitter(Jitter),
 }
 
 /// What every scenario says of its connections.
@@ -258,6 +266,30 @@ pub(crate) struct Storm {
     pub(crate) patience: Duration,
 }
 
+/// `fanfare-load jitter`
+#[derive(Debug, Group)]
+pub(crate) struct Jitter {
+    /// The fan-out.
+    #[command(flatten)]
+    pub(crate) fanout: Fanout,
+    /// Seconds from the moment when a client is back to its next cut, on average, 0.1 to 86400. The first one comes after up to as long by
+    /// chance, so that they are not all cut together.
+    #[arg(long, default_value = "15", value_parser = seconds)]
+    pub(crate) every: Duration,
+    /// How these times are spread.
+    #[arg(long, value_enum, default_value = "uniform")]
+    pub(crate) law: Law,
+    /// Seconds for which a client stays away, 0 to 86400.
+    #[arg(long, default_value = "2", value_parser = seconds_or_none)]
+    pub(crate) away: Duration,
+    /// How the connections are cut.
+    #[arg(long, value_enum, default_value = "reset")]
+    pub(crate) cut: Cut,
+    /// Asks for the session of before, from the last event that had come.
+    #[arg(long)]
+    pub(crate) recover: bool,
+}
+
 impl Args {
     /// Reads the command line; ends the process when there is something wrong with it.
     pub(crate) fn read() -> Self {
@@ -279,6 +311,7 @@ impl Args {
             Scenario::Idle(idle) => (&idle.connecting, None, 0),
             Scenario::Churn(churn) => (&churn.connecting, None, 0),
             Scenario::Storm(storm) => (&storm.connecting, None, 0),
+            Scenario::Jitter(Jitter { fanout, .. }) => (&fanout.connecting, fanout.publisher_transport, fanout.publisher_targets.len()),
         };
         let conflict = |message: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         if let Scenario::Rooms(rooms) = &self.scenario
@@ -292,6 +325,14 @@ impl Args {
             return conflict(
                 "--rate times --lifetime must not be more than --connections: so many are there at a time, and some more that connect",
             );
+        }
+        if let Scenario::Jitter(jitter) = &self.scenario {
+            if jitter.fanout.pace.in_flight.is_some() {
+                return conflict("jitter publishes at a --rate: with --in-flight nothing would be published that somebody misses");
+            }
+            if jitter.recover && jitter.cut == Cut::Goodbye {
+                return conflict("--recover needs --cut reset or close: a server does not keep the session of a client that says goodbye");
+            }
         }
         if connecting.no_affinity && connecting.targets.len() == 1 {
             return conflict(

@@ -86,6 +86,12 @@ impl Connector {
         }
     }
 
+    /// The same, whose clients come back whatever the command line says.
+    pub(crate) fn returning(mut self) -> Self {
+        self.reconnect = true;
+        self
+    }
+
     /// How many sessions there are.
     pub(crate) fn living(&self) -> u64 {
         let ended = self.cut.load(Relaxed) + self.ends.total();
@@ -181,13 +187,18 @@ impl Connector {
     /// A new session of a client whose last one has ended; `None` if it is not to come back. It comes back as stock clients do: the first
     /// attempt after 0.5 to 1.5 s. Cancel safe.
     pub(crate) async fn come_back(&self, why: &ClientError) -> Option<Client> {
+        self.come_back_to(why, None).await
+    }
+
+    /// The same, which asks for its earlier session, if there is one.
+    pub(crate) async fn come_back_to(&self, why: &ClientError, earlier: Option<&Session>) -> Option<Client> {
         let ended = Instant::now();
         self.ends.count(why);
         if !self.reconnect {
             return None;
         }
         tokio::time::sleep(delay(0, random())).await;
-        Some(self.return_since(ended, None).await)
+        Some(self.return_since(ended, earlier).await)
     }
 
     /// A new session of a client that has had none since `ended`, or an earlier one that the server gives back. It is attempted at once,

@@ -159,6 +159,21 @@ fn is_local(error: &io::Error) -> bool {
 }
 
 impl ByReason {
+    /// For whatever reason.
+    pub(crate) fn total(&self) -> u64 {
+        let Self {
+            refused,
+            local,
+            timeout,
+            silent,
+            status,
+            closed,
+            disconnected,
+            protocol,
+        } = self;
+        refused + local + timeout + silent + status + closed + disconnected + protocol
+    }
+
     /// What is to be said of those that there are: `3 refused, 1 closed`; nothing if there are none.
     pub(crate) fn list(&self) -> String {
         let named = [

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     args::Connecting,
-    client::{Client, ClientError},
+    client::{Client, ClientError, Session},
     connect::Connector,
 };
 
@@ -19,7 +19,10 @@ pub(crate) trait Listener {
     /// A packet has come that is no ping.
     fn receive(&mut self, text: &str);
 
-    /// A new session has taken the place of one that had ended.
+    /// The session has ended; the one that is to be asked for again, if any is.
+    fn end_session(&mut self) -> Option<Session>;
+
+    /// A new session has taken the place of one that had ended, or it was given back.
     fn begin_session(&mut self, client: &Client);
 }
 
@@ -42,6 +45,10 @@ pub(crate) enum Cut {
 impl Listener for Deaf {
     fn receive(&mut self, _: &str) {}
 
+    fn end_session(&mut self) -> Option<Session> {
+        None
+    }
+
     fn begin_session(&mut self, _: &Client) {}
 }
 
@@ -59,8 +66,9 @@ pub(crate) async fn keep(
             why = listen(&mut client, listener) => why,
             () = &mut over => return Some(client),
         };
+        let earlier = listener.end_session();
         client = tokio::select! {
-            back = connector.come_back(&why) => back?,
+            back = connector.come_back_to(&why, earlier.as_ref()) => back?,
             () = &mut over => return None,
         };
         listener.begin_session(&client);

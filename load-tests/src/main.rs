@@ -14,6 +14,7 @@
 //! | `idle` | the scenario: connections do nothing |
 //! | `churn` | the scenario: clients come at a rate, stay for a while, and go |
 //! | `storm` | the scenario: all connections are cut at once, and come back |
+//! | `jitter` | the scenario: a fan-out to clients that are cut again and again |
 //! | `keep` | keeps a client connected while something else goes on, and cuts it |
 //! | `run` | why a run could not be made |
 //! | `cpu`, `memory` | CPU time and memory of processes, from `/proc` |
@@ -33,6 +34,7 @@ mod echo;
 mod failures;
 mod fanout;
 mod idle;
+mod jitter;
 mod keep;
 mod latency;
 mod memory;
@@ -61,6 +63,7 @@ async fn main() -> ExitCode {
         Scenario::Idle(args) => carry_out(&args.connecting, idle::run(&args)).await,
         Scenario::Churn(args) => carry_out(&args.connecting, churn::run(&args)).await,
         Scenario::Storm(args) => carry_out(&args.connecting, storm::run(&args)).await,
+        Scenario::Jitter(args) => carry_out(&args.fanout.connecting, jitter::run(&args)).await,
     }
 }
 

@@ -209,7 +209,6 @@ impl Client {
     }
 
     /// What is known of the session.
-    #[expect(dead_code, reason = "no scenario asks for sessions again yet")]
     pub(crate) fn session(&self) -> &Session {
         &self.session
     }

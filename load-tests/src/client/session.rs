@@ -51,7 +51,6 @@ impl Session {
 
     /// Takes note of an event that has come, as stock clients do: its last argument is the offset, if that is a string and the server
     /// gives sessions back.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no scenario asks for sessions again yet"))]
     pub(crate) fn note(&mut self, text: &str) {
         if self.pid.is_none() {
             return;

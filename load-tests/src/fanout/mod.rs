@@ -5,7 +5,7 @@
 //! | `publish` | the publishers |
 //! | `report` | what it finds, for people and as JSON |
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -13,7 +13,7 @@ use crate::{
     args::{Fanout, Pace},
     client::{Client, ClientError},
     connect::{ConnectError, Connector},
-    cpu::{CpuError, Meter},
+    cpu::{CpuError, Meter, Used},
     deliveries::{Counts, Event, Reception, Run, Turns},
     latency::Latencies,
     report::{Connections, Report},
@@ -24,7 +24,9 @@ mod report;
 
 pub(crate) use report::Deliveries;
 
-use publish::{Publisher, Signals, fly, follow};
+pub(crate) use publish::Signals;
+
+use publish::{Publisher, fly, follow};
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -45,19 +47,33 @@ pub(crate) enum FanoutError {
 /// # Errors
 /// [`FanoutError`] when it cannot be made; lost messages are a result.
 pub(crate) async fn run(args: &Fanout) -> Result<Report<Deliveries>, FanoutError> {
+    let connector = Connector::new(&args.connecting);
+    let (connections, deliveries, used) = publish_to(args, connector, receive, |_| std::future::ready(())).await?;
+    Ok(Report::new(connections, deliveries, used))
+}
+
+/// Has messages published to receivers, each of which counts what it has until the run is over, and says whether it had a session then.
+/// When all has been published, `settle` is awaited before the stragglers are.
+pub(crate) async fn publish_to<R, S>(
+    args: &Fanout,
+    connector: Connector,
+    receive: impl Fn(Arc<Run>, usize, Client, Signals) -> R,
+    settle: impl FnOnce(Arc<Run>) -> S,
+) -> Result<(Connections, Deliveries, Used), FanoutError>
+where
+    R: Future<Output = (Reception, bool)> + Send + 'static,
+    S: Future<Output = ()>,
+{
     let (connecting, pace) = (&args.connecting, &args.pace);
     let (connected, publishers) = (connecting.connections.get(), args.publishers.get());
-    let (run, mut given) = Run::new(pace, [publishers, connected, 1], Connector::new(connecting));
+    let (run, mut given) = Run::new(pace, [publishers, connected, 1], connector);
     let run = Arc::new(run);
     let (stop, stopped) = watch::channel(false);
-    let mut receiving = JoinSet::new();
-    let receive = |index, client| drop(receiving.spawn(receive(Arc::clone(&run), index, client, stopped.clone())));
-    let handshakes = run.connector.connect(connected, connecting.transport, receive).await?;
     let (begin, begun) = watch::channel(None);
-    let signals = Signals {
-        begun,
-        stopped: stopped.clone(),
-    };
+    let signals = Signals { begun, stopped };
+    let mut receiving = JoinSet::new();
+    let receive = |index, client| drop(receiving.spawn(receive(Arc::clone(&run), index, client, signals.clone())));
+    let handshakes = run.connector.connect(connected, connecting.transport, receive).await?;
     let event = Event::new(args.publish_event.as_ref().unwrap_or(&pace.event), &[], run.tag);
     let mut publishing = JoinSet::new();
     let publish = |index: usize, client| {
@@ -80,7 +96,8 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report<Deliveries>, FanoutError
     let mut outcome = Outcome::default();
     let last_arrival = match &run.turns {
         Turns::Open(_) => {
-            outcome.overrun = follow(&run, &mut publishing, &stopped).await?;
+            outcome.overrun = follow(&run, &mut publishing, &signals.stopped).await?;
+            settle(Arc::clone(&run)).await;
             let expected = run.expected();
             run.await_stragglers(|| run.latencies.count() >= expected, pace.patience).await
         }
@@ -97,12 +114,13 @@ pub(crate) async fn run(args: &Fanout) -> Result<Report<Deliveries>, FanoutError
         outcome.add(&run, reception, alive);
     }
     let connections = outcome.connections(&run, &handshakes);
-    Ok(Report::new(connections, outcome.deliveries(&run, pace, last_arrival), used))
+    Ok((connections, outcome.deliveries(&run, pace, last_arrival), used))
 }
 
 /// Counts what one client receives until the run is over; whether it had a session then.
-async fn receive(run: Arc<Run>, index: usize, mut client: Client, mut stopped: watch::Receiver<bool>) -> (Reception, bool) {
+async fn receive(run: Arc<Run>, index: usize, mut client: Client, signals: Signals) -> (Reception, bool) {
     let mut reception = Reception::new(&run, index);
+    let mut stopped = signals.stopped;
     let stopped = stopped.wait_for(|stop| *stop);
     tokio::pin!(stopped);
     loop {

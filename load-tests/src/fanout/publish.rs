@@ -26,12 +26,13 @@ pub(super) struct Publisher {
     pub(super) given: Given,
 }
 
-/// What publishers are told.
+/// What the clients of a run are told.
 #[derive(Debug, Clone)]
-pub(super) struct Signals {
-    pub(super) begun: watch::Receiver<Option<Instant>>,
+pub(crate) struct Signals {
+    /// The beginning of it.
+    pub(crate) begun: watch::Receiver<Option<Instant>>,
     /// The end of the run.
-    pub(super) stopped: watch::Receiver<bool>,
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 type Publishing = JoinSet<Result<(u64, Client), ClientError>>;

@@ -67,7 +67,7 @@ impl Threshold {
         match blank.iter().find(|(known, _)| known == name) {
             Some((_, Cell::Number(_))) => Ok(()),
             Some((_, Cell::Unknown)) => Err(format!(
-                "--fail-if {self}: {name} is known only of servers whose processes --server-pids names"
+                "--fail-if {self}: {name} is unknown in such a run; what is told of servers needs --server-pids"
             )),
             Some((_, Cell::Text(_))) => Err(format!("--fail-if {self}: {name} is no number")),
             None => {
