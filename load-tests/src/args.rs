@@ -457,6 +457,19 @@ mod tests {
     }
 
     #[test]
+    fn clients_that_are_cut_are_published_to_at_a_rate_and_recover_only_without_a_goodbye() {
+        let jitter = |flags: &str| read(&format!("fanfare-load jitter --targets http://a:1 {flags}"));
+        let Scenario::Jitter(plain) = jitter("--recover --rate 5").unwrap() else {
+            panic!("another scenario")
+        };
+        assert_eq!((plain.every, plain.away), (Duration::from_secs(15), Duration::from_secs(2)));
+        assert_eq!((plain.cut, plain.law), (Cut::Reset, Law::Uniform));
+        assert!(jitter("--in-flight 3").unwrap_err().contains("--in-flight"));
+        assert!(jitter("--recover --cut goodbye").unwrap_err().contains("--recover needs"));
+        assert!(jitter("--cut goodbye").is_ok());
+    }
+
+    #[test]
     fn a_target_that_is_no_server_and_a_rate_of_nothing_are_refused() {
         for wrong in [
             "--targets 127.0.0.1:1",

@@ -226,6 +226,102 @@ describe("storm", { concurrency: true }, () => {
   });
 });
 
+describe("jitter", { concurrency: true }, () => {
+  /** Each client is cut some three times, and away for half a second each time. */
+  const CUT = ["--event", "announce", "--connections", "20", "--rate", "50", "--duration", "5", "--every", "1.2", "--away", "0.5"];
+
+  /** Whatever was published came to everybody, once and in order, or was missed. */
+  function assertWhole(result, extra) {
+    const { report } = result;
+    assertFields(result, { scenario: "jitter", published: 250, expected: 5_000, lost: 0, duplicate: 0, out_of_order: 0, disconnected: 0, ended: 0, ...extra });
+    assert.equal(report.delivered + report.missed, report.expected, JSON.stringify(report));
+    assert.ok(report.cuts >= 30, JSON.stringify(report));
+    assert.ok(report.away_ms.p50 >= 500, JSON.stringify(report));
+    assert.equal(report.reconnects, report.cuts);
+  }
+
+  for (const target of ["fanfare", "reference"]) {
+    for (const way of WAYS) {
+      test(`clients whose sessions are given back miss nothing, ${target}, ${way}`, async () => {
+        const server = await Server.start(target, { recovery: 60_000 });
+        try {
+          const result = await load("jitter", [server.url], [...CUT, "--transport", way, "--recover", "--cut", way === "upgrade" ? "close" : "reset"]);
+          const { recovered, not_recovered, cuts, missed } = result.report;
+          assert.equal(recovered + not_recovered, cuts);
+          if (target === "reference" && way === "polling") {
+            // It learns only by its pings of a client that is gone between two polls, and keeps no session until then.
+            assertWhole(result, {});
+            assert.ok(recovered > 0, JSON.stringify(result.report));
+            assert.deepEqual([missed > 0, result.code], not_recovered > 0 ? [true, 1] : [false, 0]);
+            return;
+          }
+          assertWhole(result, { delivered: 5_000, missed: 0, not_recovered: 0 });
+          assert.equal(result.code, 0);
+        } finally {
+          await server.stop();
+        }
+      });
+    }
+  }
+
+  test("without recovery they miss what was published meanwhile, and nothing else", async () => {
+    const node = await Node.start({});
+    try {
+      const result = await load("jitter", [node.url], [...CUT, "--law", "exponential"]);
+      assertWhole(result, { recovered: 0, not_recovered: 0 });
+      // Half a second each, at 50 a second.
+      const { missed, cuts, latency_ms } = result.report;
+      assert.ok(missed >= 20 * cuts && missed <= 60 * cuts, JSON.stringify(result.report));
+      assert.ok(latency_ms.p999 < 500, "nothing is delivered later");
+      assert.equal(result.code, 0);
+    } finally {
+      await node.stop();
+    }
+  });
+
+  test("a server that gives no session back is found out", async () => {
+    const node = await Node.start({});
+    try {
+      const result = await load("jitter", [node.url], [...CUT, "--recover"]);
+      assertWhole(result, { recovered: 0 });
+      assert.equal(result.report.not_recovered, result.report.cuts);
+      assert.ok(result.report.missed > 0);
+      assert.equal(result.code, 1);
+    } finally {
+      await node.stop();
+    }
+  });
+
+  test("and so is one that gives it back for a shorter time than clients are away", async () => {
+    const server = await Server.start("fanfare", { recovery: 100 });
+    try {
+      const result = await load("jitter", [server.url], [...CUT, "--recover"]);
+      assertWhole(result, {});
+      assert.ok(result.report.not_recovered > 0 && result.report.missed > 0, JSON.stringify(result.report));
+      assert.equal(result.code, 1);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  test("a server that dies has its sessions counted as ended, not as cut, and who is not back makes the exit code 1", async () => {
+    const [node, other] = [await Node.start({}), await Node.start({})];
+    try {
+      // The publisher is at the other one, which is no part of a cluster: nothing of what it publishes comes.
+      const flags = ["--event", "announce", "--connections", "6", "--rate", "20", "--duration", "2", "--every", "60", "--patience", "0.5", "--publisher-targets", other.url];
+      const result = await load("jitter", [node.url], flags, async () => {
+        await until("all are connected", async () => (await node.metric("fanfare_sockets")) === 6);
+        await until("something is published", async () => (await other.metric("fanfare_events_in_total")) > 0);
+        await node.kill();
+      });
+      assertFields(result, { cuts: 0, ended: 6, disconnected: 6, delivered: 0, ends: { ...NONE, closed: 6 } });
+      assert.equal(result.code, 1);
+    } finally {
+      await other.stop();
+    }
+  });
+});
+
 describe("the report", () => {
   let server;
   before(async () => (server = await Server.start("reference")));

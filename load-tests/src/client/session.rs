@@ -49,12 +49,9 @@ impl Session {
         })
     }
 
-    /// Takes note of an event that has come, as stock clients do: its last argument is the offset, if that is a string and the server
-    /// gives sessions back.
+    /// Takes note of an event that has come, as stock clients do: its last argument is the offset, if that is a string. What it
+    /// is where the server gives no session back does not matter.
     pub(crate) fn note(&mut self, text: &str) {
-        if self.pid.is_none() {
-            return;
-        }
         let arguments = text
             .strip_prefix("42")
             .and_then(|array| serde_json::from_str::<Vec<serde_json::Value>>(array).ok());

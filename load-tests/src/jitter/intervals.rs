@@ -59,6 +59,8 @@ mod tests {
             assert!((got - 15.0).abs() < 0.1, "{law:?}: {got}");
         }
         assert!((average(|chance| Law::Uniform.first(AVERAGE, chance)) - 7.5).abs() < 0.1);
+        // What would be never.
+        assert_eq!(Law::Exponential.next(AVERAGE, 1.0), AVERAGE * 8);
     }
 
     proptest! {
