@@ -85,7 +85,10 @@ impl Outcome {
                 .unwrap_or_default();
         }
         let faults = |runs: &Vec<Result<Run, String>>| -> BTreeMap<usize, Vec<String>> {
-            let of_run = |run: &Result<Run, String>| run.as_ref().map_or_else(|error| vec![error.clone()], |run| run.faults.clone());
+            let of_run = |run: &Result<Run, String>| {
+                run.as_ref()
+                    .map_or_else(|error| vec![format!("failed: {error}")], |run| run.faults.clone())
+            };
             let numbered = runs.iter().enumerate().map(|(number, run)| (number + 1, of_run(run)));
             numbered.filter(|(_, faults)| !faults.is_empty()).collect()
         };
@@ -131,7 +134,8 @@ impl Compared {
         Self {
             name: figure.name.clone(),
             unit: figure.unit.clone(),
-            target: figure.target.map(|target| {
+            // Targets are fanfare's; of others there are only ratios.
+            target: figure.target.filter(|_| own == Some(&Peer::Fanfare)).map(|target| {
                 let (of, at_most, reached) = match target {
                     Target::Ratio(of, at_most) => (Some(of), at_most, ratios.get(&of)),
                     Target::AtMost(at_most) => (None, at_most, own.and_then(|own| spreads.get(own))),
@@ -281,5 +285,7 @@ pub(super) mod tests {
         assert_eq!(judged(Target::AtMost(4.0)), Some(true));
         assert_eq!(judged(Target::AtMost(3.9)), Some(false));
         assert_eq!(judged(Target::Ratio(Peer::Floor, 1.3)), None);
+        let of_another = Compared::new(&figure(Target::AtMost(4.0)), &[Peer::Node, Peer::Fanfare], &reports);
+        assert_eq!(of_another.target, None);
     }
 }

@@ -150,14 +150,14 @@ fn find(given: Option<&Path>) -> Result<PathBuf, PeersError> {
     })
 }
 
-/// Builds those in Rust, and asks Cargo where they are: that depends on its configuration.
+/// Builds those in Rust, and asks Cargo where they are: that depends on its configuration. The lock file need not be that of the commit: who
+/// tries another dependency of fanfare wants to measure it.
 async fn build(directory: &Path, wanted: &[Peer]) -> Result<BTreeMap<Peer, PathBuf>, PeersError> {
     let wanted: Vec<_> = wanted.iter().filter(|peer| **peer != Peer::Node).collect();
     let mut cargo = Command::new("cargo");
     cargo.args([
         "build",
         "--release",
-        "--locked",
         "--message-format",
         "json-render-diagnostics",
         "--manifest-path",

@@ -277,9 +277,11 @@ fn figure(pointer: &'static str, name: &'static str, unit: &'static str, target:
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use serde_json::json;
 
     use super::*;
+    use crate::args::Args;
 
     #[test]
     fn of_a_report_everything_is_compared_that_was_measured() {
@@ -300,6 +302,20 @@ mod tests {
             ("/server_cpu_us_per_ack", "CPU"),
         ];
         assert_eq!(figures, wanted.map(|(pointer, name)| (pointer.to_owned(), name.to_owned())));
+    }
+
+    #[test]
+    fn the_command_line_takes_the_flags_of_every_row_and_step() {
+        let sweeps = sweeps();
+        let steps = sweeps.iter().flat_map(|sweep| sweep.steps.iter().map(|(_, row)| row.clone()));
+        for row in table().into_iter().chain(steps) {
+            let program = std::iter::once("fanfare-load").chain(row.flags.iter().map(String::as_str));
+            // What a comparison gives to each.
+            let line = program.chain(["--targets", "http://127.0.0.1:1", "--server-pids", "1", "--json"]);
+            if let Err(error) = Args::try_parse_from(line) {
+                panic!("{}: {error}", row.name);
+            }
+        }
     }
 
     #[test]

@@ -109,9 +109,12 @@ fn nothing(outcome: &Outcome, peer: Peer) -> String {
 fn kinds<'a>(faults: impl Iterator<Item = &'a String>) -> String {
     let mut kinds: Vec<&str> = Vec::new();
     for fault in faults {
-        let (count, kind) = fault.split_once(' ').unwrap_or(("", fault));
-        // What does not begin with a number is why a run failed, which is told in full below.
-        let kind = if count.parse::<u64>().is_ok() { kind } else { "a run failed" };
+        let kind = match fault.split_once(' ') {
+            // Why it did is told in full below.
+            Some(("failed:", _)) => "a run failed",
+            Some((count, kind)) if count.parse::<u64>().is_ok() => kind,
+            _ => fault,
+        };
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
@@ -199,10 +202,22 @@ mod tests {
     fn faults_are_told_by_run() {
         let title = "saturated fan-out: 500 connections, 32 broadcasts in flight";
         let wanted = [
-            format!("{title}, node: run 1: cannot connect; run 2: cannot connect"),
+            format!("{title}, node: run 1: failed: cannot connect; run 2: failed: cannot connect"),
             format!("{title}, socketioxide: run 1: 3 lost"),
         ];
         assert_eq!(faults(&[outcome()]), wanted);
+    }
+
+    #[test]
+    fn a_cell_names_each_kind_of_fault_once_and_no_reason_at_length() {
+        let faults = [
+            "3 lost",
+            "7 lost",
+            "failed: 24 of 1000 clients did not",
+            "a process of the server ended",
+        ]
+        .map(str::to_owned);
+        assert_eq!(kinds(faults.iter()), "lost, a run failed, a process of the server ended");
     }
 
     #[test]

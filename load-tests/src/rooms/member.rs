@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{Joining, Phase};
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     deliveries::{Event, Given, Message, Reception, Run},
 };
 
-/// How often a message that is to prove a membership is sent, until it does.
+/// After which time a message that is to prove a membership is sent again, until it does; before the run twice as long each time.
 const PROBE: Duration = Duration::from_millis(100);
 /// Due messages that are handed over at once.
 const BATCH: usize = 256;
@@ -70,8 +71,11 @@ impl Member {
 
     /// Lives until the run is over.
     pub(super) async fn live(mut self) -> Result<Outcome, ClientError> {
-        self.settle().await?;
+        let first = self.settle().await?;
         let mut reception = Reception::new(&self.run, self.index);
+        if let Some(first) = first {
+            reception.receive(&self.run, &first);
+        }
         let mut over = self.phase.clone();
         let over = over.wait_for(|phase| *phase == Phase::Over);
         tokio::pin!(over);
@@ -111,27 +115,42 @@ impl Member {
         Outcome { reception, late, alive }
     }
 
-    /// Joins, and keeps the session until the run begins. A session that ends before that makes the run impossible.
-    async fn settle(&mut self) -> Result<(), ClientError> {
+    /// Joins, and keeps the session until the run begins; the first message of the run, if that comes before the news that it has begun. A
+    /// session that ends before that makes the run impossible.
+    async fn settle(&mut self) -> Result<Option<Utf8Bytes>, ClientError> {
         self.client.send(self.join.clone());
         let mut awaited = self.joining.probers(self.index);
         let probes = awaited.contains(&self.index);
         let mut phases = self.phase.clone();
         let mut phase = *phases.borrow_and_update();
-        let mut ticks = tokio::time::interval(PROBE);
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let mut wait = PROBE;
         loop {
             tokio::select! {
-                text = self.client.next() => self.prove(&text?, &mut awaited),
+                text = self.client.next() => {
+                    let text = text?;
+                    match Message::decode(&text, &self.run.event) {
+                        Some(message) if message.sequence > 0 => return Ok(Some(text)),
+                        Some(proof) => self.prove(proof.publisher, &mut awaited),
+                        None => {}
+                    }
+                }
                 changed = phases.changed() => {
                     if changed.is_err() {
                         return Err(ClientError::Closed);
                     }
                     phase = *phases.borrow_and_update();
                     if phase > Phase::Probing {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
-                _ = ticks.tick(), if probes && phase == Phase::Probing && !self.joining.is_proven() => self.probe(),
+                () = &mut timer, if probes && phase == Phase::Probing && !self.joining.is_proven() => {
+                    self.probe();
+                    timer.as_mut().reset(tokio::time::Instant::now() + wait);
+                    // A server that is slow would only have more to do, in the run as well.
+                    wait *= 2;
+                }
             }
         }
     }
@@ -148,12 +167,9 @@ impl Member {
         self.client.send(probe.encode(&self.publish, self.run.size));
     }
 
-    /// Strikes out of those whose messages are awaited who published this one.
-    fn prove(&self, text: &str, awaited: &mut BTreeSet<usize>) {
-        let publisher = Message::decode(text, &self.run.event)
-            .filter(|message| message.sequence == 0)
-            .map(|message| message.publisher);
-        if publisher.is_some_and(|publisher| awaited.remove(&publisher)) && awaited.is_empty() {
+    /// Strikes out of those whose messages are awaited one whose message has come.
+    fn prove(&self, publisher: usize, awaited: &mut BTreeSet<usize>) {
+        if awaited.remove(&publisher) && awaited.is_empty() {
             self.joining.proven.fetch_add(1, Relaxed);
         }
     }
@@ -253,5 +269,64 @@ async fn next(given: &mut Given) -> Option<usize> {
     match given {
         Some(given) => given.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use clap::Parser;
+    use futures_util::{SinkExt, StreamExt};
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::tungstenite::Message as Frame;
+
+    use super::*;
+    use crate::{
+        args::{Args, Scenario},
+        client::{Route, Transport},
+        connect::Connector,
+        server::accept,
+    };
+
+    /// Another member may hear earlier that the run has begun, and publish.
+    #[tokio::test]
+    async fn a_message_that_comes_before_the_news_that_the_run_has_begun_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap().to_string();
+        let line = format!("fanfare-load rooms --targets http://{target} --connections 1 --rooms 1 --rate 10 --duration 0.1");
+        let Scenario::Rooms(args) = Args::try_parse_from(line.split(' ')).unwrap().scenario else {
+            panic!("another scenario");
+        };
+        let (run, _) = Run::new(&args.pace, [1, 1, 1], Connector::new(&args.connecting));
+        let run = Arc::new(run);
+        let joining = Arc::new(Joining {
+            join_event: "join".to_owned(),
+            publish_event: "pubroom".to_owned(),
+            targets: 1,
+            rooms: 1,
+            clients: 1,
+            proven: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
+        });
+        let targets = vec![target].into();
+        let connecting = Client::connect(Route::new(&targets, 0, true), Transport::Websocket);
+        let (client, mut server) = tokio::join!(connecting, accept(&listener));
+        let (phase, phases) = watch::channel(Phase::Probing);
+        let member = tokio::spawn(Member::new(&run, &joining, 0, client.unwrap(), None, phases).live());
+        let message = Message {
+            publisher: 0,
+            sequence: 1,
+            due: Duration::ZERO,
+            place: 0,
+            number: 0,
+        };
+        server.send(Frame::text(message.encode(&run.event, run.size))).await.unwrap();
+        // It has read the message when it answers what is behind it.
+        server.send(Frame::text("2")).await.unwrap();
+        while server.next().await.unwrap().unwrap() != Frame::text("3") {}
+        phase.send_replace(Phase::Over);
+        let outcome = member.await.unwrap().unwrap();
+        assert_eq!(outcome.reception.finish(&run, true).0.received, 1);
     }
 }

@@ -6,6 +6,7 @@
 //! `emit` fails, and the message is lost, as soon as a broadcast finds more than that waiting: so there is room for more.
 
 use std::{
+    convert::Infallible,
     env,
     error::Error,
     io::{self, Write},
@@ -18,6 +19,7 @@ use socketioxide::{
     SocketIo,
     adapter::Adapter,
     extract::{AckSender, Data, SocketRef},
+    handler::ConnectHandler,
     layer::SocketIoLayer,
 };
 use socketioxide_redis::{RedisAdapter, RedisAdapterConfig, RedisAdapterCtr, drivers::redis::redis_client};
@@ -45,19 +47,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let config = RedisAdapterConfig::new().with_stream_buffer(MESSAGES);
             let adapter = RedisAdapterCtr::new_with_redis_config(&client, config).await?;
             let (layer, io) = builder.with_adapter::<RedisAdapter<_>>(adapter).build_layer();
-            io.ns("/", connected).await?;
+            io.ns("/", (async || ()).with(register)).await?;
             serve(layer).await
         }
         Err(_) => {
             let (layer, io) = builder.build_layer();
-            io.ns("/", connected);
+            io.ns("/", (async || ()).with(register));
             serve(layer).await
         }
     }
 }
 
 /// The application, as the documentation has it. Each event is handled in a task of its own, so those of one client may overtake each other.
-async fn connected<A: Adapter>(socket: SocketRef<A>) {
+///
+/// It is registered in a middleware: a connect handler runs beside what the client is told, and what that sends at once may find no handler.
+async fn register<A: Adapter>(socket: SocketRef<A>) -> Result<(), Infallible> {
     socket.on("pub", async |io: SocketIo<A>, Data(data): Data<Value>| {
         report(io.emit("msg", &data).await);
     });
@@ -71,6 +75,7 @@ async fn connected<A: Adapter>(socket: SocketRef<A>) {
     socket.on("echo", async |Data(data): Data<Value>, ack: AckSender<A>| {
         report(ack.send(&data));
     });
+    Ok(())
 }
 
 async fn serve<A: Adapter>(layer: SocketIoLayer<A>) -> Result<(), Box<dyn Error>> {
