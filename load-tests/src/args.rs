@@ -261,6 +261,16 @@ pub(crate) struct Storm {
     /// Seconds before each storm, 0 to 86400.
     #[arg(long, default_value = "2", value_parser = seconds_or_none)]
     pub(crate) pause: Duration,
+    /// Messages a second that one more connection publishes meanwhile, 0.01 to 1000000 [default: none]. It is not cut, and a run ends with
+    /// its session. The servers must do as for `fanout` then.
+    #[arg(long, value_parser = rate)]
+    pub(crate) publish_rate: Option<f64>,
+    /// The event that is published and awaited.
+    #[arg(long, default_value = "msg")]
+    pub(crate) event: String,
+    /// Bytes of a message's one argument, 48 to 1000000.
+    #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(48..=1_000_000))]
+    pub(crate) size: u32,
     /// Seconds within which all must be back, 0.1 to 86400. After a storm in which they are not there is no further one.
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub(crate) patience: Duration,

@@ -37,6 +37,8 @@ pub(crate) struct Connector {
     opening: Arc<Opening>,
     /// Whether a client whose session has ended comes back.
     pub(crate) reconnect: bool,
+    /// From the CONNECT answer to the end of the upgrade, of connections that are upgraded before they are used.
+    pub(crate) upgrades: Latencies,
     /// From the end of a session to the CONNECT answer of the next.
     pub(crate) away: Latencies,
     /// Why attempts to connect that may fail have failed.
@@ -78,6 +80,7 @@ impl Connector {
             rate: args.connect_rate,
             opening: Arc::new(Opening::new(args.header_bytes as usize, false)),
             reconnect: args.reconnect,
+            upgrades: Latencies::new(),
             away: Latencies::new(),
             failures: Failures::default(),
             ends: Failures::default(),
@@ -159,7 +162,7 @@ impl Connector {
         let connected = async {
             let mut client = Client::connect(self.route(number), transport).await?;
             let took = client.connected().duration_since(begun);
-            client.settle().await?;
+            self.settle(&mut client, transport).await?;
             Ok((number, client, took))
         };
         connected.await.map_err(|source| ConnectError {
@@ -172,11 +175,19 @@ impl Connector {
         Route::new(&self.targets, start, self.affinity).opening(&self.opening)
     }
 
+    async fn settle(&self, client: &mut Client, transport: Transport) -> Result<(), ClientError> {
+        client.settle().await?;
+        if transport == Transport::Upgrade {
+            self.upgrades.record(client.connected().elapsed());
+        }
+        Ok(())
+    }
+
     /// One attempt to connect, to the target of that number. It fails without an end of the run, and is counted.
     pub(crate) async fn attempt(&self, number: usize) -> Result<Client, ClientError> {
         let connected = async {
             let mut client = Client::connect(self.route(number), self.transport).await?;
-            client.settle().await?;
+            self.settle(&mut client, self.transport).await?;
             Ok(client)
         };
         let client = connected.await.inspect_err(|error| self.failures.count(error))?;

@@ -1,11 +1,12 @@
 //! Shows on a terminal how far a run is.
 
 use std::{
+    fmt::Write,
     io::{self, IsTerminal},
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::connect::Connector;
 
@@ -18,9 +19,14 @@ pub(crate) fn bar(total: u64, done: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template(&format!(
-        "{{bar:40}} {{human_pos}} of {{human_len}} {done}, {{per_sec}}, {{eta}} left{{msg}}"
+        "{{bar:40}} {{human_pos}} of {{human_len}} {done}, {{rate}}, {{eta}} left{{msg}}"
     ));
-    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let rate = |state: &ProgressState, text: &mut dyn Write| {
+        // Text that does not come to the terminal is not worth an end of the run.
+        write!(text, "{:.0} a second", state.per_sec()).ok();
+    };
+    ProgressBar::new(total).with_style(style.with_key("rate", rate))
 }
 
 /// Moves a bar on, and tells beside it how many sessions there are and what has failed.

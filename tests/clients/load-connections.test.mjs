@@ -59,6 +59,7 @@ describe("idle", { concurrency: true }, () => {
       assert.ok(handshake_ms.p50 > 0 && handshake_ms.p50 <= handshake_ms.p90 && handshake_ms.p999 <= handshake_ms.max);
       assert.deepEqual([handshake_curve_ms.length, handshake_curve_ms.at(-1)], [61, [1, handshake_ms.max]]);
       assert.ok(seconds >= 1.5 && connected_per_second > 0);
+      assert.equal(result.report.upgrade_ms.p50 > 0, way === "upgrade");
       for (const number of [server_cpu_us_per_connection, server_rss_anon_kib_per_connection]) assert.equal(typeof number, "number");
       assert.equal(result.code, 0);
     });
@@ -118,15 +119,18 @@ describe("churn", { concurrency: true }, () => {
     });
   }
 
-  for (const [cut, reasons] of [["goodbye", ["client namespace disconnect"]], ["close", ["transport close"]], ["reset", ["transport close", "transport error"]]]) {
+  for (const [cut, reasons, resets] of [["goodbye", ["client namespace disconnect"], 0], ["close", ["transport close"], 0], ["reset", ["transport close", "transport error"], 20]]) {
     test(`the server sees how they go: ${cut}`, async () => {
       const server = await reference();
+      const proxy = await Watching.start(Number(new URL(server.url).port));
       try {
-        const result = await load("churn", [server.url], ["--rate", "20", "--duration", "1", "--lifetime", "0.2", "--cut", cut]);
+        const result = await load("churn", [proxy.url], ["--rate", "20", "--duration", "1", "--lifetime", "0.2", "--cut", cut]);
         assertFields(result, { connected: 20, deserted: 0 });
         await until("all have gone", () => server.seen.ends.length === 20);
         assert.deepEqual(server.seen.ends.filter((reason) => !reasons.includes(reason)), []);
+        assert.equal(proxy.resets, resets);
       } finally {
+        proxy.stop();
         server.stop();
       }
     });
@@ -187,6 +191,23 @@ describe("storm", { concurrency: true }, () => {
       assert.equal(await node.metric("fanfare_connects_total"), 120);
     });
   }
+
+  withNode("they may come while messages are published", async (node) => {
+    const result = await load("storm", [node.url], ["--event", "announce", "--connections", "20", "--pause", "1", "--publish-rate", "100"]);
+    const { published, delivered } = result.report;
+    assertFields(result, { weathered: 1, back: 20, connected: 20 });
+    assert.ok(published >= 100 && delivered >= 50 * 20 && delivered <= published * 20, JSON.stringify(result.report));
+    assert.equal(result.code, 0);
+  });
+
+  test("a publisher that loses its session ends the run", async () => {
+    const node = await Node.start({});
+    const publishing = load("storm", [node.url], ["--event", "announce", "--connections", "2", "--pause", "60", "--publish-rate", "50"], async () => {
+      await until("messages flow", async () => (await node.metric("fanfare_events_in_total")) > 10);
+      await node.kill();
+    });
+    await assert.rejects(publishing, /^Error: fanfare-load ended with 69: fanfare-load: the publisher lost its connection: /);
+  });
 
   withNode("attempts may be spread", async (node) => {
     const result = await load("storm", [node.url], ["--connections", "30", "--pause", "0", "--spread", "1.5"]);
@@ -304,6 +325,28 @@ describe("jitter", { concurrency: true }, () => {
     }
   });
 
+  test("what a server does not replay to a session that it gives back is lost, not missed", async () => {
+    const server = new Reference(0, { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } });
+    server.on("connection", (socket) => socket.on("announce", (message) => server.emit("announce", message)));
+    const adapter = server.of("/").adapter;
+    const restore = adapter.restoreSession.bind(adapter);
+    adapter.restoreSession = async (...args) => {
+      const session = await restore(...args);
+      return session && { ...session, missedPackets: [] };
+    };
+    if (!server.httpServer.listening) await once(server.httpServer, "listening");
+    try {
+      const result = await load("jitter", [`http://127.0.0.1:${server.httpServer.address().port}`], [...CUT, "--recover"]);
+      assertFields(result, { published: 250, not_recovered: 0, missed: 0 });
+      const { recovered, cuts, lost, delivered, expected } = result.report;
+      assert.ok(recovered > 0 && recovered === cuts && lost > 0, JSON.stringify(result.report));
+      assert.equal(delivered + lost, expected);
+      assert.equal(result.code, 1);
+    } finally {
+      server.close();
+    }
+  });
+
   test("a server that dies has its sessions counted as ended, not as cut, and who is not back makes the exit code 1", async () => {
     const [node, other] = [await Node.start({}), await Node.start({})];
     try {
@@ -352,6 +395,20 @@ describe("the report", () => {
     assert.match(stderr, /its first line has other names/);
   });
 });
+
+/** A proxy that counts how many connections clients have reset. */
+class Watching extends Proxy {
+  resets = 0;
+  #watched = new Set();
+
+  downstream(near) {
+    if (!this.#watched.has(near)) {
+      this.#watched.add(near);
+      near.on("error", ({ code }) => (this.resets += code === "ECONNRESET"));
+    }
+    return super.downstream(near);
+  }
+}
 
 /** A proxy that lets clients' first bytes through half a second late. */
 class Late extends Proxy {

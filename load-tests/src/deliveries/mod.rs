@@ -211,7 +211,7 @@ impl Run {
             if flight.look_after(now) {
                 break;
             }
-            progress.set_position(now.min(duration).as_secs());
+            progress::show(&progress, now.min(duration).as_secs(), &self.connector);
         }
         progress.finish_and_clear();
     }

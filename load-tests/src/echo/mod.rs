@@ -101,7 +101,7 @@ pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> 
                 last_ack = last_ack.max(outcome.last_ack.unwrap_or(start));
                 disconnected += usize::from(!outcome.alive);
             }
-            _ = ticks.tick() => progress.set_position(start.elapsed().min(args.duration).as_secs()),
+            _ = ticks.tick() => progress::show(&progress, start.elapsed().min(args.duration).as_secs(), &run.connector),
         }
     }
     progress.finish_and_clear();

@@ -53,7 +53,7 @@ pub(super) async fn follow(run: &Run, publishing: &mut Publishing, stopped: &wat
                 }
                 None => break,
             },
-            _ = ticks.tick() => progress.set_position(run.latencies.count()),
+            _ = ticks.tick() => progress::show(&progress, run.latencies.count(), &run.connector),
         }
     }
     progress.finish_and_clear();

@@ -99,6 +99,8 @@ pub(crate) struct Connections {
     pub(crate) first_failure: Option<String>,
     /// Time from TCP connect to the CONNECT answer, in milliseconds.
     pub(crate) handshake_ms: Percentiles,
+    /// Time from the CONNECT answer until a WebSocket had taken the session over, in milliseconds; of those made in the beginning.
+    pub(crate) upgrade_ms: Percentiles,
     /// Time from the end of a session to the CONNECT answer of the next, in milliseconds.
     pub(crate) away_ms: Percentiles,
     /// Whether a client without a session is one that should have come back.
@@ -131,6 +133,7 @@ impl Connections {
             refusals: connector.failures.refusals(),
             first_failure: connector.failures.first(),
             handshake_ms: handshakes.percentiles(),
+            upgrade_ms: connector.upgrades.percentiles(),
             away_ms: connector.away.percentiles(),
             comes_back: connector.reconnect,
         }
@@ -170,6 +173,7 @@ impl<F: Findings> Report<F> {
             refusals: Vec::new(),
             first_failure: None,
             handshake_ms: Percentiles::default(),
+            upgrade_ms: Percentiles::default(),
             away_ms: Percentiles::default(),
             comes_back: false,
         };
@@ -256,6 +260,9 @@ impl Display for Connections {
             )?;
         }
         writeln!(f, "handshake      {}", self.handshake_ms)?;
+        if self.transport == Transport::Upgrade {
+            writeln!(f, "upgrade        {}", self.upgrade_ms)?;
+        }
         if self.reconnects > 0 {
             writeln!(f, "away           {}", self.away_ms)?;
         }

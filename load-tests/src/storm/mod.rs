@@ -2,6 +2,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
+//! | `publish` | the publisher that goes on meanwhile |
 //! | `report` | what it finds, for people and as JSON |
 
 use std::{
@@ -23,15 +24,18 @@ use crate::{
     client::Client,
     connect::{Connector, random},
     cpu::Meter,
-    keep::{Cut, Deaf, keep},
+    keep::{Cut, keep},
     progress,
     report::{Connections, Report},
     run::RunError,
 };
 
+mod publish;
 mod report;
 
 pub(crate) use report::Storms;
+
+use publish::{Ear, Press, publish};
 
 /// What all clients share.
 #[derive(Debug)]
@@ -39,6 +43,7 @@ struct Run {
     connector: Connector,
     cut: Cut,
     spread: Duration,
+    press: Press,
     /// Clients that have come back, in all storms together.
     back: AtomicU64,
     /// Microseconds from the cut to the return of the last of them, in the present storm.
@@ -70,24 +75,26 @@ pub(crate) async fn run(args: &Storm) -> Result<Report<Storms>, RunError> {
         connector: args.cut.connector(connecting),
         cut: args.cut,
         spread: args.spread,
+        press: Press::new(&args.event, args.size as usize),
         back: AtomicU64::new(0),
         longest: AtomicU64::new(0),
     });
     let (weather, forecast) = watch::channel(Weather::new());
+    let mut publishing = JoinSet::new();
+    if let Some(rate) = args.publish_rate {
+        let spawn = |_, client| drop(publishing.spawn(publish(Arc::clone(&run), client, rate, forecast.clone())));
+        Connector::new(connecting).connect(1, connecting.transport, spawn).await?;
+    }
     let mut clients = JoinSet::new();
     let spawn = |_, client| drop(clients.spawn(ride(Arc::clone(&run), client, forecast.clone())));
     let handshakes = run.connector.connect(connected, connecting.transport, spawn).await?;
 
     let meter = Meter::start(&connecting.server_pids)?;
-    let mut rounds = Vec::new();
-    for round in 1..=u64::from(args.rounds.get()) {
-        tokio::time::sleep(args.pause).await;
-        let took = storm(&run, &weather, connected as u64 * round, args.patience).await;
-        rounds.extend(took);
-        if took.is_none() {
-            break;
-        }
-    }
+    let rounds = tokio::select! {
+        rounds = storms(&run, &weather, args) => rounds,
+        // It ends by itself only with its session.
+        Some(ended) = publishing.join_next() => return Err(RunError::Publisher(ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))),
+    };
     let used = meter.stop();
 
     weather.send_modify(|weather| weather.over = true);
@@ -107,9 +114,25 @@ pub(crate) async fn run(args: &Storm) -> Result<Report<Storms>, RunError> {
         ended: run.connector.ends.total(),
         disconnected: disconnected as u64,
         tolerant: connecting.reconnect,
+        published: run.press.published(),
+        delivered: run.press.delivered(),
     };
     let connections = Connections::of(&run.connector, connected, disconnected, &handshakes);
     Ok(Report::new(connections, storms, used))
+}
+
+/// Lets one storm come after the other; how long it took after each until all were back, as long as they were in time.
+async fn storms(run: &Run, weather: &watch::Sender<Weather>, args: &Storm) -> Vec<Duration> {
+    let connected = args.connecting.connections.get() as u64;
+    let mut rounds = Vec::new();
+    for round in 1..=u64::from(args.rounds.get()) {
+        tokio::time::sleep(args.pause).await;
+        let Some(took) = storm(run, weather, connected * round, args.patience).await else {
+            break;
+        };
+        rounds.push(took);
+    }
+    rounds
 }
 
 /// Lets one storm come; how long it took until all were back, or `None` if they were not within `patience`.
@@ -135,10 +158,11 @@ async fn storm(run: &Run, weather: &watch::Sender<Weather>, expected: u64, patie
 /// One client, until the run is over; whether it has a session then.
 async fn ride(run: Arc<Run>, client: Client, mut forecast: watch::Receiver<Weather>) -> bool {
     let mut client = Some(client);
+    let mut ear = Ear(Arc::clone(&run));
     let mut storms = 0;
     loop {
         let alive = match client.take() {
-            Some(client) => keep(&run.connector, client, &mut Deaf, next(&mut forecast, storms).map(drop)).await,
+            Some(client) => keep(&run.connector, client, &mut ear, next(&mut forecast, storms).map(drop)).await,
             None => None,
         };
         // Who lost its session without a storm, and is not to come back, does so with the next one.

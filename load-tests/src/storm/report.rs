@@ -23,6 +23,10 @@ pub(crate) struct Storms {
     pub(crate) all_back_ms: f64,
     /// The same of each storm.
     pub(crate) all_back_ms_by_round: Vec<f64>,
+    /// Messages that were published meanwhile.
+    pub(crate) published: u64,
+    /// Messages that came to clients; who is to have them is not counted here.
+    pub(crate) delivered: u64,
     /// Sessions that ended without a storm.
     pub(crate) ended: u64,
     /// Clients without a session at the end.
@@ -55,6 +59,9 @@ impl fmt::Display for Storms {
         writeln!(f, "storms         {} of {} weathered", self.weathered, self.rounds)?;
         writeln!(f, "back           {}, after {} retries", self.back, self.retries)?;
         writeln!(f, "all back       {:.0} ms after the cut, at the longest", self.all_back_ms)?;
+        if self.published > 0 {
+            writeln!(f, "published      {}, {} deliveries", self.published, self.delivered)?;
+        }
         if self.ended > 0 {
             writeln!(f, "ended          {} sessions without a storm", self.ended)?;
         }
