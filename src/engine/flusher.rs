@@ -16,6 +16,7 @@ use super::{
     mailbox::{Mailbox, Pen},
     outbox::{Batch, Limits},
     scratch,
+    session::Timing,
 };
 
 /// Messages shorter than this are copied together; longer ones go out as slices of their own.
@@ -30,6 +31,7 @@ const ROUND: usize = 64;
 /// What the sessions of one engine share.
 pub(super) struct Shared {
     pub(super) config: Config,
+    pub(super) timing: Arc<Timing>,
     pub(super) counters: Arc<Counters>,
     flushers: Box<[Flusher]>,
 }
@@ -56,6 +58,7 @@ impl Shared {
             })
             .collect();
         Self {
+            timing: Arc::new(Timing::from(&config)),
             config,
             counters: Arc::default(),
             flushers,

@@ -17,9 +17,12 @@ use crate::protocol::engineio::Revision;
 pub struct Arrival {
     address: Option<IpAddr>,
     secure: bool,
+    /// The URL, then the headers' names and values.
     text: Box<str>,
-    url: Range<usize>,
-    headers: Box<[(Range<usize>, Range<usize>)]>,
+    /// Where the URL ends.
+    url: u32,
+    /// Where the name of each header ends, and its value.
+    headers: Box<[[u32; 2]]>,
 }
 
 impl Arrival {
@@ -27,20 +30,19 @@ impl Arrival {
     /// `url` is the path with its query; header values that are not UTF-8 are kept lossily.
     pub fn new<'a>(address: Option<IpAddr>, secure: bool, url: &str, headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let mut text = String::from(url);
-        let mut ranges = Vec::new();
+        let mut ends = Vec::new();
         for (name, value) in headers {
-            let start = text.len();
             text.push_str(name);
-            let middle = text.len();
+            let middle = place(&text);
             text.push_str(&String::from_utf8_lossy(value));
-            ranges.push((start..middle, middle..text.len()));
+            ends.push([middle, place(&text)]);
         }
         Self {
             address,
             secure,
-            url: 0..url.len(),
+            url: place(url),
             text: text.into_boxed_str(),
-            headers: ranges.into_boxed_slice(),
+            headers: ends.into_boxed_slice(),
         }
     }
 
@@ -48,9 +50,14 @@ impl Arrival {
         self.address
     }
 
-    fn slice(&self, range: &Range<usize>) -> &str {
-        self.text.get(range.clone()).unwrap_or_default()
+    fn slice(&self, range: Range<u32>) -> &str {
+        self.text.get(range.start as usize..range.end as usize).unwrap_or_default()
     }
+}
+
+/// The end of a text, which is far shorter than 4 GiB.
+fn place(text: &str) -> u32 {
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
 /// The handshake of one session: who asked for it, how and when.
@@ -108,7 +115,7 @@ impl Handshake {
     /// Path and query of the request.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.arrival.slice(&self.arrival.url)
+        self.arrival.slice(0..self.arrival.url)
     }
 
     /// The pairs of the query, decoded, in order.
@@ -119,10 +126,12 @@ impl Handshake {
 
     /// The headers, names in lower case, in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.arrival
-            .headers
-            .iter()
-            .map(|(name, value)| (self.arrival.slice(name), self.arrival.slice(value)))
+        let mut start = self.arrival.url;
+        self.arrival.headers.iter().map(move |&[middle, end]| {
+            let header = (self.arrival.slice(start..middle), self.arrival.slice(middle..end));
+            start = end;
+            header
+        })
     }
 
     /// The first header of that name (lower case).

@@ -1,6 +1,7 @@
 //! Ids: 20 characters of base64url, of which the first four name the node that drew them.
 
 use std::{
+    cell::RefCell,
     fmt,
     sync::{
         Arc,
@@ -118,8 +119,36 @@ pub fn new_id(tag: NodeTag) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Random bytes that a thread has asked for and not used yet: a session and its socket need two ids, and a system call costs as much as all
+/// else of an id.
+struct Drawn {
+    bytes: [u8; 240],
+    used: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; 240], used: 240 }) };
+}
+
 fn fill(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("the operating system gives randomness");
+    let system = |bytes: &mut [u8]| getrandom::fill(bytes).expect("the operating system gives randomness");
+    let drawn = DRAWN.try_with(|drawn| {
+        let Drawn { bytes: pool, used } = &mut *drawn.borrow_mut();
+        if pool.len() - *used < bytes.len() {
+            system(pool);
+            *used = 0;
+        }
+        let fresh = pool.get_mut(*used..*used + bytes.len())?;
+        bytes.copy_from_slice(fresh);
+        // What has become an id is not kept beside it.
+        fresh.fill(0);
+        *used += bytes.len();
+        Some(())
+    });
+    // More than is drawn at once, or a thread that is ending.
+    if !matches!(drawn, Ok(Some(()))) {
+        system(bytes);
+    }
 }
 
 #[cfg(test)]

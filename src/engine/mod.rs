@@ -41,6 +41,7 @@ pub use polling::{Poll, Post, Reply};
 pub(crate) use scratch::{READ_BYTES, for_read};
 pub use sessions::{Admission, Admitted, Candidate, Engine, NotAdmitted, Request, Routed, Upgrade};
 pub use transport::{CloseReason, Transport};
+pub(crate) use websocket::read_tcp;
 pub use websocket::{Duplex, Io, accept};
 
 pub use crate::protocol::engineio::Revision;

@@ -142,6 +142,18 @@ impl Outgoing {
         }))
     }
 
+    /// Bytes that go out before the first frame of a WebSocket: the answer to its opening handshake.
+    pub(super) fn preamble(bytes: &[u8]) -> Self {
+        Self(Arc::new(Message {
+            frames: Bytes::copy_from_slice(bytes),
+            packets: SmallVec::new(),
+            polling: OnceLock::new(),
+            rare: OnceLock::new(),
+            counts: false,
+            compress: false,
+        }))
+    }
+
     /// A close frame of the WebSocket; without a code the client sees 1005.
     pub(super) fn close(code: Option<u16>) -> Self {
         match code {

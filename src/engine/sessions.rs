@@ -33,7 +33,7 @@ use super::{
     mailbox::{Line, Mailbox},
     polling::{Answer, Poll, Post},
     registry::Registry,
-    session::{Session, Timing},
+    session::Session,
     websocket::Wire,
 };
 
@@ -399,7 +399,7 @@ impl Admitted {
     #[must_use]
     pub fn open_polling(self) -> Reply {
         let (dialect, callback) = (self.admission.dialect, self.admission.callback.clone());
-        match self.open(None) {
+        match self.open(None, &[]) {
             Ok(first) => Reply::payload(Answer::of(&first, dialect), callback.as_ref()),
             Err(not_admitted) => Reply::not_admitted(not_admitted),
         }
@@ -418,13 +418,18 @@ impl Admitted {
     /// Opens a session over a WebSocket that was answered 101. `read` is what was read of the connection beyond the request. The
     /// connection is dropped if the last room was taken meanwhile.
     pub fn open_websocket(self, io: Io, read: &[u8]) {
-        let wire = Wire::new(io, read, &self.admission.engine.shared.config, self.admission.dialect);
-        // Without room the connection has been dropped, which is all there is to say on a WebSocket.
-        drop(gather(|| self.open(Some(wire))));
+        self.open_unanswered(io, &[], read);
     }
 
-    /// Opens the session, and answers its first packets, which a WebSocket has in its outbox already.
-    fn open(self, wire: Option<Wire>) -> Result<SmallVec<[Outgoing; 2]>, NotAdmitted> {
+    /// The same over one that is yet to be answered: the `answer`, the bytes of a whole 101, leaves together with the first packet.
+    pub fn open_unanswered(self, io: Io, answer: &[u8], read: &[u8]) {
+        let wire = Wire::new(io, read, &self.admission.engine.shared.config, self.admission.dialect);
+        // Without room the connection has been dropped, which is all there is to say on a WebSocket.
+        drop(gather(|| self.open(Some(wire), answer)));
+    }
+
+    /// Opens the session, and answers its first packets, which a WebSocket has in its outbox already, behind `answer`.
+    fn open(self, wire: Option<Wire>, answer: &[u8]) -> Result<SmallVec<[Outgoing; 2]>, NotAdmitted> {
         let Self {
             admission:
                 Admission {
@@ -476,13 +481,16 @@ impl Admitted {
         let mut first: SmallVec<[Outgoing; 2]> = smallvec![Outgoing::packet(&format!("0{}", open.json()))];
         first.extend(initial_packet.as_deref().map(|text| Outgoing::new(&[text], &[])));
         if wire.is_some() {
+            if !answer.is_empty() {
+                Mailbox::push_own(&handle.0, Outgoing::preamble(answer));
+            }
             for packet in &first {
                 Mailbox::push_own(&handle.0, packet.clone());
             }
         }
         let handshake = Arc::new(Handshake::new(&id, transport, dialect.revision, arrival));
         let connection = engine.application.opened(&handle, &handshake);
-        let session = Session::new(Timing::from(&engine.shared.config), dialect.revision, transport, now());
+        let session = Session::new(Arc::clone(&engine.shared.timing), dialect.revision, transport, now());
         let driver = Driver::new(handle.0, session, connection, wire);
         let registry = engine.registry.clone();
         engine.drivers.spawn(driver.run(move |mailbox| {

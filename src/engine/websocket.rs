@@ -220,7 +220,7 @@ impl Wire {
 
 /// Reads what there is. A read that does not fill the buffer has emptied the socket: the readiness is given up in the same step,
 /// which saves the system call that would find nothing. (As tokio's own `poll_read` does, which needs the stream for itself.)
-fn read_tcp(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_tcp(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut read = None;
     let outcome = stream.try_io(Interest::READABLE, || {
         let length = (&*SockRef::from(stream)).read(buffer)?;

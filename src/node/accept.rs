@@ -18,12 +18,14 @@ use std::{
 };
 
 use axum::{Router, extract::ConnectInfo};
+use bytes::Bytes;
 use hyper::{Request, body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -32,7 +34,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{counters::Counters, proxies::Proxies, sticky, watched::Watched};
+use super::{
+    opening::{self, First},
+    sticky,
+    transports::Transports,
+    watched::Watched,
+};
 use crate::engine::{Addresses, Carrier, Counter, Crowded, NotAdmitted, Place, Reply};
 
 /// Pause after the process ran out of file descriptors: the listener would be ready again at once.
@@ -40,7 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// File descriptors that clients leave to probes, scrapers, peers and the backend: at most so many, and at most an eighth of all.
 const SPARE: u64 = 64;
 /// hyper's buffer per connection while HTTP is spoken; also bounds a request's head.
-const BUFFER: usize = 16 * 1024;
+pub(super) const BUFFER: usize = 16 * 1024;
 /// HTTP/2, of a client: streams at one time, and streams reset before they were served.
 const STREAMS: u32 = 100;
 const RESETS: usize = 20;
@@ -57,8 +64,7 @@ pub(super) enum Whose {
     /// from a trusted proxy is many clients'.
     Clients {
         addresses: Arc<Addresses>,
-        proxies: Proxies,
-        counters: Arc<Counters>,
+        transports: Arc<Transports>,
     },
     /// Of those who run the node.
     Operators,
@@ -149,7 +155,7 @@ impl Accepting {
                 Whose::Operators => None,
             },
             header_timeout,
-            send_timeout,
+            send_timeout: whose.send_timeout(send_timeout),
             open,
             whose,
             farewells: Arc::new(Semaphore::new(FAREWELLS)),
@@ -157,6 +163,9 @@ impl Accepting {
             cut: accepting.cut.clone(),
             tasks: accepting.tasks.clone(),
         };
+        if let Err(error) = set_options(&SockRef::from(&listener), connections.send_timeout) {
+            tracing::warn!(%address, %error, "the listener takes no options: connections may be slow to send, or to end");
+        }
         accepting.tasks.spawn(connections.accept(listener));
         accepting
     }
@@ -298,86 +307,138 @@ impl Connections {
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, places: (OwnedSemaphorePermit, Place)) {
-        // A socket that refuses an option is gone already, and says so at the first read.
-        if stream.set_nodelay(true).is_err() || set_send_timeout(&stream, self.whose.send_timeout(self.send_timeout)).is_err() {
-            return;
-        }
+        let open = Open::new(&self.open, places);
+        let transports = match &self.whose {
+            Whose::Clients { transports, .. } => Some(Arc::clone(transports)),
+            Whose::Operators => None,
+        };
+        let http = Http {
+            builder: Arc::clone(&self.http),
+            router: self.router.clone(),
+            peer,
+            header_timeout: self.header_timeout,
+            send_timeout: self.send_timeout,
+            stop: self.stop.clone(),
+            cut: self.cut.clone(),
+        };
+        self.tasks.spawn(async move {
+            let _open = open;
+            let Some(transports) = transports else {
+                // Of another node: if it breaks, its clients have not gone.
+                let stream = Watched::new(stream, Bytes::new());
+                let carrier = stream.carrier();
+                return http.serve(stream, Some(carrier)).await;
+            };
+            let first = tokio::select! {
+                biased;
+                first = opening::read(&stream, peer, &transports) => first,
+                () = http.stop.cancelled() => return,
+                () = sleep(http.header_timeout) => return,
+            };
+            let ended = match first {
+                Ok(First::Other(read)) => return http.serve(Watched::new(stream, read), None).await,
+                Ok(First::Opening(opening)) => tokio::select! {
+                    biased;
+                    ended = opening.answer(stream, &transports) => ended,
+                    () = http.cut.cancelled() => return,
+                },
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+        });
+    }
+}
+
+/// How HTTP is spoken on one connection.
+struct Http {
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    router: Router,
+    peer: SocketAddr,
+    header_timeout: Duration,
+    send_timeout: Duration,
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Http {
+    /// Serves a connection to its end, or until it is something else than HTTP. `carrier` is that of a connection between nodes.
+    async fn serve(self, stream: Watched, carrier: Option<Carrier>) {
+        let Self {
+            builder,
+            router,
+            peer,
+            header_timeout,
+            send_timeout,
+            stop,
+            cut,
+        } = self;
         let requests = Arc::<Requests>::default();
-        let stream = Watched::new(stream);
         let service = Answering {
-            // A client's connection is its own: if it breaks, the client has gone.
-            carrier: matches!(self.whose, Whose::Operators).then(|| stream.carrier()),
-            router: TowerToHyperService::new(self.router.clone()),
+            carrier,
+            router: TowerToHyperService::new(router),
             peer,
             requests: Arc::clone(&requests),
         };
-        let (http, stop, cut) = (Arc::clone(&self.http), self.stop.clone(), self.cut.clone());
-        let (header_timeout, send_timeout) = (self.header_timeout, self.send_timeout);
-        let open = Open::new(&self.open, places);
-        self.tasks.spawn(async move {
-            let _open = open;
-            let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            // hyper-util watches no clock while it tells HTTP/1 from HTTP/2, and on HTTP/2 none over a connection without requests.
-            let idle = sleep(header_timeout);
-            tokio::pin!(idle);
-            let (mut stopping, mut seen) = (false, 0);
-            loop {
-                tokio::select! {
-                    ended = connection.as_mut() => {
-                        if let Err(error) = ended {
-                            tracing::debug!(%peer, %error, "connection ended");
-                        }
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        // hyper-util watches no clock while it tells HTTP/1 from HTTP/2, and on HTTP/2 none over a connection without requests.
+        let idle = sleep(header_timeout);
+        tokio::pin!(idle);
+        let (mut stopping, mut seen) = (false, 0);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, %error, "connection ended");
+                    }
+                    return;
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    if requests.begun() == 0 {
                         return;
                     }
-                    () = stop.cancelled(), if !stopping => {
-                        stopping = true;
-                        if requests.begun() == 0 {
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = idle.as_mut() => {
+                    let over = requests.over();
+                    if over == requests.begun() && over == seen {
+                        // One that was told to end, and cannot send its last answers, is not waited for any longer.
+                        if over == 0 || stopping {
                             return;
                         }
+                        stopping = true;
                         connection.as_mut().graceful_shutdown();
                     }
-                    () = idle.as_mut() => {
-                        let over = requests.over();
-                        if over == requests.begun() && over == seen {
-                            // One that was told to end, and cannot send its last answers, is not waited for any longer.
-                            if over == 0 || stopping {
-                                return;
-                            }
-                            stopping = true;
-                            connection.as_mut().graceful_shutdown();
-                        }
-                        seen = over;
-                        let wait = if stopping { send_timeout } else { header_timeout };
-                        idle.as_mut().reset(Instant::now() + wait);
-                    }
-                    () = cut.cancelled() => return,
+                    seen = over;
+                    let wait = if stopping { send_timeout } else { header_timeout };
+                    idle.as_mut().reset(Instant::now() + wait);
                 }
+                () = cut.cancelled() => return,
             }
-        });
+        }
     }
 }
 
 impl Whose {
     /// Counts a connection that found no file descriptor.
     fn count_exhausted(&self) {
-        if let Self::Clients { counters, .. } = self {
-            counters.exhausted.increment();
+        if let Self::Clients { transports, .. } = self {
+            transports.counters.exhausted.increment();
         }
     }
 
     /// Counts a connection of this address.
     fn enter(&self, address: IpAddr) -> Result<Place, Crowded> {
-        let Self::Clients {
-            addresses,
-            proxies,
-            counters,
-        } = self
-        else {
+        let Self::Clients { addresses, transports } = self else {
             return Ok(Place::uncounted());
         };
-        let counted = Some(address).filter(|address| !proxies.trusts(*address));
-        addresses.enter(counted).inspect_err(|Crowded| counters.crowded.increment())
+        let counted = Some(address).filter(|address| !transports.proxies.trusts(*address));
+        addresses
+            .enter(counted)
+            .inspect_err(|Crowded| transports.counters.crowded.increment())
     }
 }
 
@@ -478,13 +539,33 @@ fn max_descriptors() -> Option<u64> {
     soft.split_whitespace().next()?.parse().ok()
 }
 
+/// Sets what every connection is to have on its listener, from which they inherit it: small packets leave at once, and who acknowledges
+/// nothing for so long is given up.
 #[cfg(target_os = "linux")]
-fn set_send_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
-    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
+fn set_options(listener: &SockRef<'_>, send_timeout: Duration) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)?;
+    listener.set_tcp_user_timeout(Some(send_timeout))
 }
 
 /// Elsewhere the retransmission limit of the system applies.
 #[cfg(not(target_os = "linux"))]
-fn set_send_timeout(_: &TcpStream, _: Duration) -> io::Result<()> {
-    Ok(())
+fn set_options(listener: &SockRef<'_>, _: Duration) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_have_the_options_of_their_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let patience = Duration::from_secs(7);
+        set_options(&SockRef::from(&listener), patience).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let options = SockRef::from(&accepted);
+        assert!(options.tcp_nodelay().unwrap());
+        assert_eq!(options.tcp_user_timeout().unwrap(), Some(patience));
+    }
 }

@@ -31,6 +31,7 @@ mod internal;
 mod manner;
 mod metrics;
 mod network;
+mod opening;
 mod options;
 mod origins;
 mod proxies;

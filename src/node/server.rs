@@ -403,8 +403,7 @@ impl Server {
         let transports = &self.0.transports;
         Whose::Clients {
             addresses: Addresses::new(max_per_address),
-            proxies: transports.proxies.clone(),
-            counters: Arc::clone(&transports.counters),
+            transports: Arc::clone(transports),
         }
     }
 

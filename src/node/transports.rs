@@ -106,6 +106,7 @@ pub fn engine_router(path: &str, engine: Arc<Engine>) -> Result<Router, BuildErr
 
 async fn serve(State(transports): State<Arc<Transports>>, mut request: Request) -> Response {
     transports.strip(request.headers_mut());
+    // What is done to every answer here is done in `opening`, too.
     let Some(cors) = &transports.cors else {
         return transports.answer(request, transports.sticky.as_ref()).await;
     };
@@ -212,7 +213,7 @@ impl Transports {
     }
 
     /// Takes off what only nodes may say.
-    fn strip(&self, headers: &mut HeaderMap) {
+    pub(super) fn strip(&self, headers: &mut HeaderMap) {
         let said = headers.keys().filter(|name| name.as_str().starts_with(SIGNED));
         let said: Vec<HeaderName> = said.cloned().collect();
         if !said.is_empty() {
@@ -367,7 +368,7 @@ pub(super) fn response(reply: Reply) -> Response {
 }
 
 /// Whether the headers that make up a list have this token (RFC 9110, 5.3 and 5.6.1).
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let mut items = headers
         .get_all(name)
         .iter()

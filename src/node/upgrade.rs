@@ -21,9 +21,24 @@ use crate::{
 };
 
 /// Who gets the connection when it is a WebSocket.
-enum Taker {
+pub(super) enum Taker {
     Session(Admitted),
     Probe(Candidate),
+}
+
+impl Taker {
+    /// Hands over a connection on which 101 was answered. `read` is what was read of it beyond the request.
+    pub(super) async fn take(self, io: Io, read: &[u8]) {
+        match self {
+            Self::Session(admitted) => {
+                if let Some(head_start) = admitted.head_start() {
+                    tokio::time::sleep(head_start).await;
+                }
+                admitted.open_websocket(io, read);
+            }
+            Self::Probe(candidate) => candidate.probe(io, read),
+        }
+    }
 }
 
 /// Answers 101, and hands the connection to the engine as soon as HTTP lets go of it; or refuses.
@@ -43,34 +58,22 @@ pub(super) async fn answer(transports: &Transports, request: Request, sticky: Op
             _ => closing(answer),
         };
     }
-    let (taker, mut answer) = match decide(transports, &head).await {
+    let (taker, answer) = match decide(transports, &head).await {
         Ok(decided) => decided,
         Err(refused) => return refused,
     };
-    match &taker {
-        Taker::Session(_) => transports.greet(&mut answer, &head),
-        Taker::Probe(_) => transports.hooks.every(answer.headers_mut(), Some(&head)),
-    }
     let connection = hyper::upgrade::on(Request::from_parts(head, body));
     tokio::spawn(async move {
         if let Ok(upgraded) = connection.await {
             let (io, read) = recover(upgraded);
-            match taker {
-                Taker::Session(admitted) => {
-                    if let Some(head_start) = admitted.head_start() {
-                        tokio::time::sleep(head_start).await;
-                    }
-                    admitted.open_websocket(io, &read);
-                }
-                Taker::Probe(candidate) => candidate.probe(io, &read),
-            }
+            taker.take(io, &read).await;
         }
     });
     answer
 }
 
-/// Who takes the connection, and the answer 101; or the answer that it is not to be.
-async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Response), Response> {
+/// Who takes the connection, and the whole answer 101; or the answer that it is not to be.
+pub(super) async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Response), Response> {
     let refused = |refusal: Refusal| {
         transports.note(&refusal, head);
         closing(response(Reply::refused_upgrade(&refusal)))
@@ -97,9 +100,15 @@ async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Respons
             .insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extensions));
     }
     match upgrade {
-        engine::Upgrade::Probe(candidate) => Ok((Taker::Probe(candidate), answer)),
+        engine::Upgrade::Probe(candidate) => {
+            transports.hooks.every(answer.headers_mut(), Some(head));
+            Ok((Taker::Probe(candidate), answer))
+        }
         engine::Upgrade::Open(admission) => match admission.admit(transports.arrival(head)) {
-            Ok(admitted) => Ok((Taker::Session(admitted), answer)),
+            Ok(admitted) => {
+                transports.greet(&mut answer, head);
+                Ok((Taker::Session(admitted), answer))
+            }
             Err(not_admitted) => Err(match not_admitted.refusal() {
                 Some(refusal) => refused(refusal),
                 None => closing(response(Reply::not_admitted(not_admitted))),
@@ -111,7 +120,10 @@ async fn decide(transports: &Transports, head: &Parts) -> Result<(Taker, Respons
 /// The connection below HTTP, and a copy of what was read beyond the request: hyper's buffer of 8 KiB and more is not kept alive.
 fn recover(upgraded: Upgraded) -> (Io, Vec<u8>) {
     match auto::upgrade::downcast::<TokioIo<Watched>>(upgraded) {
-        Ok(parts) => (Io::Tcp(parts.io.into_inner().into_stream()), parts.read_buf.to_vec()),
+        Ok(parts) => {
+            let (stream, unread) = parts.io.into_inner().into_parts();
+            (Io::Tcp(stream), [parts.read_buf, unread].concat())
+        }
         // A server that does not tell HTTP/1 from HTTP/2 by itself, or a connection that is not plain TCP.
         Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => (Io::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -20,6 +21,8 @@ use crate::engine::Carrier;
 pub(super) struct Watched {
     carrier: Ending,
     stream: TcpStream,
+    /// What was read before HTTP got it, which is to be read first.
+    read: Bytes,
 }
 
 /// Whatever ends a connection: what is still asked for on it later is not answered.
@@ -33,9 +36,10 @@ impl Drop for Ending {
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    /// `read` is what was read of it already.
+    pub(super) fn new(stream: TcpStream, read: Bytes) -> Self {
         let carrier = Ending::default();
-        Self { stream, carrier }
+        Self { carrier, stream, read }
     }
 
     pub(super) fn carrier(&self) -> Carrier {
@@ -46,13 +50,19 @@ impl Watched {
         result.inspect_err(|_| self.carrier.0.breaks())
     }
 
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
+    /// The connection, and what of it HTTP has not asked for.
+    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
+        (self.stream, self.read)
     }
 }
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.read.is_empty() {
+            let length = self.read.len().min(buffer.remaining());
+            buffer.put_slice(&self.read.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         if room > 0 && buffer.filled().len() == before {

@@ -13,6 +13,8 @@ mod dsl;
 mod handshake;
 // Every refusal of the reference, byte by byte.
 mod refusals;
+// WebSockets that open a connection, past the HTTP server.
+mod opening;
 // Messages over polling, both ways.
 mod polling;
 // From polling to WebSocket: nothing lost, nothing reordered.

@@ -1,7 +1,10 @@
 //! One session as a state machine: heartbeat, upgrade and end. No I/O and no clock: the driver tells what happened and when, and asks
 //! what to do (Engine.IO protocol v4 and v3; what they leave open is as the reference server does it).
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::protocol::engineio::{Packet, PacketError, Revision};
 
@@ -69,7 +72,7 @@ impl Timing {
 /// The state of one session.
 #[derive(Debug)]
 pub(super) struct Session {
-    timing: Timing,
+    timing: Arc<Timing>,
     revision: Revision,
     transport: Transport,
     heartbeat: Heartbeat,
@@ -163,12 +166,12 @@ pub(super) enum Probed {
 
 impl Session {
     /// A session that has just been opened on `transport`.
-    pub(super) fn new(timing: Timing, revision: Revision, transport: Transport, now: Instant) -> Self {
+    pub(super) fn new(timing: Arc<Timing>, revision: Revision, transport: Transport, now: Instant) -> Self {
         Self {
-            timing,
             revision,
             transport,
             heartbeat: timing.rested(revision, now),
+            timing,
             answered: false,
             probe: None,
             paused: None,

@@ -25,8 +25,13 @@ impl Answer {
 
     /// The values of all headers of this name.
     pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
-        let headers = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        headers.filter_map(move |(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+        self.all_headers()
+            .filter_map(move |(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+    }
+
+    /// All headers, in order.
+    pub(crate) fn all_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.head.lines().skip(1).filter_map(|line| line.split_once(": "))
     }
 
     /// The body as text.

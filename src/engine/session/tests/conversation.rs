@@ -95,7 +95,7 @@ impl World {
             upgrade_timeout: ms(1 << 30),
             ..TIMING
         };
-        let session = Session::new(timing, revision, Transport::Polling, now);
+        let session = Session::new(Arc::new(timing), revision, Transport::Polling, now);
         let server = Server {
             session,
             outbox: Outbox::new(Dialect::PLAIN),

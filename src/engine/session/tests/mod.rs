@@ -26,7 +26,7 @@ fn open(transport: Transport) -> (Session, Instant) {
 
 fn open_in(revision: Revision, transport: Transport) -> (Session, Instant) {
     let now = Instant::now();
-    (Session::new(TIMING, revision, transport, now), now)
+    (Session::new(Arc::new(TIMING), revision, transport, now), now)
 }
 
 /// What is decoded here is the same in both revisions.
