@@ -153,7 +153,8 @@ pub fn gather<R>(poll: impl FnOnce() -> R) -> R {
         }
     }
     let nested = GATHERED.with_borrow_mut(|gathered| mem::replace(&mut gathered.active, true));
-    let scope = (!nested).then_some(Scope);
+    // Made only if it is this poll's: one that is dropped at once would flush too early.
+    let scope = (!nested).then(|| Scope);
     let result = poll();
     drop(scope);
     result

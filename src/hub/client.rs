@@ -363,7 +363,7 @@ fn receive(socket: &Arc<socket::Core>, assembled: Assembled<'_>, ack: Option<u64
         // The server has disconnected the socket in this moment.
         socket.peer.intake.leave(bytes);
     }
-    lane::start(socket, queued);
+    lane::work_off(socket, queued);
     flow(socket)
 }
 

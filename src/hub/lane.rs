@@ -105,6 +105,18 @@ impl Lane {
     }
 }
 
+/// Does a job that was queued, and those behind it, if nobody does: at once, and in a task from when a handler waits. A task for each event
+/// would cost as much as the rest of it. Called by the connection's driver alone: no code of the application is on the stack.
+pub(super) fn work_off(socket: &Arc<socket::Core>, queued: Queued) {
+    if queued == Queued::Idle {
+        let (lane, cancelled) = (Arc::clone(socket), Arc::clone(socket));
+        socket.shared().begin(work(lane), move || {
+            cancelled.lane.abandon();
+            cancelled.let_go();
+        });
+    }
+}
+
 /// Starts a task for a job that was queued, if there is none.
 pub(super) fn start(socket: &Arc<socket::Core>, queued: Queued) {
     if queued == Queued::Idle {

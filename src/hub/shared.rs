@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Waker},
     time::Instant,
 };
 
@@ -108,6 +109,17 @@ impl Shared {
             }
         });
         drop(runtime.spawn(task));
+    }
+
+    /// The same for work that rarely waits: it begins at once, in the caller's poll, and becomes a task only when it has to wait. To be called
+    /// where no code of the application is on the stack, and no lock held.
+    pub(super) fn begin(&self, work: impl Future<Output = ()> + Send + 'static, cancelled: impl FnOnce() + Send + 'static) {
+        let mut work = Box::pin(work);
+        // Who would wake it is not told here, but when the task polls it again, which it does first of all.
+        let mut cx = Context::from_waker(Waker::noop());
+        if gather(|| work.as_mut().poll(&mut cx)).is_pending() {
+            self.spawn(work, cancelled);
+        }
     }
 
     /// Starts a task in which no code of the application runs; it is cancelled at the end of [`Shared::stop`].

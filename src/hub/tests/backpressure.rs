@@ -45,12 +45,12 @@ fn fill(peer: &mut Peer) -> usize {
 async fn a_full_queue_pauses_and_half_a_queue_resumes() {
     let (io, permits) = slow(bounded());
     let (mut peer, _) = Peer::joined(&io);
-    assert_eq!(fill(&mut peer), BOUND);
-    assert!(peer.connection.deadline().is_some());
     // One is taken for the handler that waits, the others wait.
+    assert_eq!(fill(&mut peer), 1 + BOUND);
+    assert!(peer.connection.deadline().is_some());
     tokio::task::yield_now().await;
     assert!(!peer.tap.resumed());
-    permits.add_permits(BOUND / 2);
+    permits.add_permits(1 + BOUND / 2);
     until(|| peer.tap.resumed()).await;
     permits.add_permits(BOUND / 2);
     quiet(&io).await;
@@ -98,16 +98,18 @@ async fn an_ack_that_is_no_longer_waited_for_counts_no_more() {
     until(|| !peer.got().is_empty()).await;
     assert_eq!(peer.send("30[1]"), Flow::Continue);
     quiet(&io).await;
-    assert_eq!(fill(&mut peer), BOUND);
+    assert_eq!(fill(&mut peer), 1 + BOUND);
 }
 
 #[tokio::test]
 async fn a_handler_that_begins_to_wait_for_an_ack_ends_the_pause() {
-    let (io, _permits) = slow(bounded());
+    let (io, permits) = slow(bounded());
     let (mut peer, _) = Peer::joined(&io);
+    assert_eq!(peer.send(r#"2["work"]"#), Flow::Continue);
     assert_eq!(peer.send(r#"2["ask"]"#), Flow::Continue);
     assert_eq!(fill(&mut peer), BOUND - 1);
     assert!(!peer.tap.resumed());
+    permits.add_permits(1);
     until(|| peer.tap.resumed()).await;
     assert_eq!(peer.send("30[1]"), Flow::Continue);
 }

@@ -100,7 +100,7 @@ const SLOW: &str = r#"2["slow"]"#;
 async fn handlers_that_catch_up_do_not_end_the_pause_of_a_client_that_is_too_fast() {
     let (io, permits) = slow(Config {
         events_per_second: NonZeroU32::new(4),
-        queue_events: 5,
+        queue_events: 4,
         ..Config::default()
     });
     let (mut peer, _) = Peer::joined(&io);
@@ -119,7 +119,7 @@ async fn handlers_that_catch_up_do_not_end_the_pause_of_a_client_that_is_too_fas
 async fn time_that_passes_does_not_end_the_pause_of_a_client_whose_handlers_are_behind() {
     let (io, permits) = slow(Config {
         events_per_second: NonZeroU32::new(4),
-        queue_events: 5,
+        queue_events: 4,
         ..Config::default()
     });
     let (mut peer, _) = Peer::joined(&io);
