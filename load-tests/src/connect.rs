@@ -1,7 +1,6 @@
 //! Makes the connections of a run, and those that take the place of lost ones.
 
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,13 +9,14 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::task::JoinSet;
 
 use crate::{
     args::Connecting,
-    client::{Client, ClientError, Opening, Route, Session, Transport},
+    client::{Client, ClientError, Opening, Route, Session, Transport, random},
     failures::Failures,
     latency::Latencies,
-    progress,
+    progress, threads,
 };
 
 /// What stock clients wait on average before they first try to come back; twice as long before each further attempt.
@@ -127,7 +127,8 @@ impl Connector {
     }
 
     /// Makes `count` connections, dealt to the targets in turn from the first on, and gives each with its number to `each` as soon as it
-    /// is there, whatever the number, since one that nobody asks for packets answers no ping; the times of their handshakes.
+    /// is there, whatever the number, since one that nobody asks for packets answers no ping; the times of their handshakes. Each is best
+    /// given to a task on the thread of its number ([`threads::of`]), where its connection is.
     pub(crate) async fn connect(
         &self,
         count: usize,
@@ -157,18 +158,28 @@ impl Connector {
         Ok(handshakes)
     }
 
+    /// Makes one, on the thread of its number.
     async fn one(&self, number: usize, transport: Transport) -> Result<(usize, Client, Duration), ConnectError> {
         let begun = Instant::now();
-        let connected = async {
-            let mut client = Client::connect(self.route(number), transport).await?;
+        let route = self.route(number);
+        let connecting = threads::of(number).spawn(async move {
+            let mut client = Client::connect(route, transport).await?;
             let took = client.connected().duration_since(begun);
-            self.settle(&mut client, transport).await?;
-            Ok((number, client, took))
-        };
-        connected.await.map_err(|source| ConnectError {
+            client.settle().await?;
+            let settled = client.connected().elapsed();
+            Ok((number, client, took, settled))
+        });
+        let connected = connecting
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let (number, client, took, settled) = connected.map_err(|source| ConnectError {
             target: self.targets.get(number % self.targets.len()).cloned().unwrap_or_default(),
             source,
-        })
+        })?;
+        if transport == Transport::Upgrade {
+            self.upgrades.record(settled);
+        }
+        Ok((number, client, took))
     }
 
     fn route(&self, start: usize) -> Route {
@@ -233,16 +244,20 @@ impl Connector {
     }
 }
 
+/// Has clients tell their servers that they go, each on the thread of its number; waits until that is heard.
+pub(crate) async fn leave(clients: impl IntoIterator<Item = (usize, Client)>) {
+    let mut leaving = JoinSet::new();
+    for (number, client) in clients {
+        drop(leaving.spawn_on(client.leave(), &threads::of(number)));
+    }
+    leaving.join_all().await;
+}
+
 /// What is waited before an attempt to come back: half to one and a half times the average.
 fn delay(attempt: usize, random: u64) -> Duration {
     // From the fifth on it is longer than the longest, whatever comes by chance.
     let average = FIRST_DELAY * (1 << attempt.min(4));
     average.mul_f64(0.5 + random as f64 / u64::MAX as f64).min(LONGEST_DELAY)
-}
-
-/// A number by chance.
-pub(crate) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio_tungstenite::tungstenite;
 
 use crate::client::ClientError;
 
@@ -133,23 +132,13 @@ const NO_FILES: [i32; 2] = [24, 23];
 fn judge(error: &ClientError) -> (Reason, Option<u16>) {
     let reason = match error {
         ClientError::Status { status, .. } => return (Reason::Status, Some(*status)),
-        ClientError::WebSocket(error) => match &**error {
-            tungstenite::Error::Http(answer) => return (Reason::Status, Some(answer.status().as_u16())),
-            tungstenite::Error::Io(_)
-            | tungstenite::Error::ConnectionClosed
-            | tungstenite::Error::AlreadyClosed
-            | tungstenite::Error::Protocol(
-                tungstenite::error::ProtocolError::HandshakeIncomplete | tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-            ) => Reason::Closed,
-            _ => Reason::Protocol,
-        },
         ClientError::Dial(error) if is_local(error) => Reason::Local,
         ClientError::Dial(_) => Reason::Refused,
         ClientError::Timeout(..) => Reason::Timeout,
         ClientError::Silent(_) => Reason::Silent,
-        ClientError::Http(_) | ClientError::Closed => Reason::Closed,
+        ClientError::Http(_) | ClientError::Closed | ClientError::Broken(_) => Reason::Closed,
         ClientError::Disconnected => Reason::Disconnected,
-        ClientError::Request | ClientError::Unexpected { .. } => Reason::Protocol,
+        ClientError::WebSocket(_) | ClientError::Request | ClientError::Unexpected { .. } => Reason::Protocol,
     };
     (reason, None)
 }
@@ -217,7 +206,7 @@ mod tests {
             status(503),
             status(503),
             status(429),
-            ClientError::from(tungstenite::Error::Io(io::ErrorKind::ConnectionReset.into())),
+            ClientError::Broken(io::ErrorKind::ConnectionReset.into()),
             ClientError::Closed,
             ClientError::Disconnected,
             ClientError::Request,

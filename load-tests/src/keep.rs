@@ -1,6 +1,10 @@
 //! Keeps a client connected while something else goes on, and ends its session in the way that was asked for.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    time::Duration,
+};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -78,9 +82,8 @@ pub(crate) async fn keep(
 /// Listens until the session ends; why it did. Cancel safe.
 async fn listen(client: &mut Client, listener: &mut impl Listener) -> ClientError {
     loop {
-        match client.next().await {
-            Ok(text) => listener.receive(&text),
-            Err(error) => return error,
+        if let Err(error) = poll_fn(|cx| client.poll_receive(cx, |text| listener.receive(text))).await {
+            return error;
         }
     }
 }
@@ -95,7 +98,7 @@ impl Cut {
     /// Ends the session of a client. Whether its connections are reset or closed then was said when they were opened.
     pub(crate) async fn end(self, connector: &Connector, mut client: Client) {
         if self == Self::Goodbye {
-            client.send("41".to_owned());
+            client.send("41");
             let sent = async { while let Ok(Some(_)) = client.next_or_sent().await {} };
             // A server that does not take it in time has the end of the connection.
             drop(tokio::time::timeout(GOODBYE, sent).await);

@@ -7,6 +7,7 @@
 //! | `connect` | makes the connections of a run, and those that take the place of lost ones |
 //! | `deliveries` | what the scenarios share in which messages are delivered |
 //! | `failures` | why connections were not made, or have ended |
+//! | `threads` | the threads that clients live on |
 //! | `fanout` | the scenario: a few publish, everybody receives |
 //! | `rooms` | the scenario: everybody is in a room, publishes into it, and receives what is published there |
 //! | `echo` | the scenario: everybody emits events with an ack, the next when an ack has come |
@@ -45,6 +46,7 @@ mod run;
 #[cfg(test)]
 mod server;
 mod storm;
+mod threads;
 
 use std::{fmt::Display, future::Future, process::ExitCode};
 

@@ -364,6 +364,31 @@ describe("rooms: what is published in one comes to all of its members, and to no
   }
 });
 
+describe("clients say goodbye at the end of a run, so that no session waits for a timeout", () => {
+  for (const way of ["websocket", "polling", "upgrade"]) {
+    test(way, async () => {
+      const reasons = [];
+      const server = await referenceWith((socket, server) => {
+        peer(socket, server);
+        socket.on("disconnect", (reason) => reasons.push(reason));
+      });
+      try {
+        const flags = [...WAYS[way], "--connections", "5", "--in-flight", "2", "--duration", "0.5"];
+        await load("fanout", [server.url], ["--publish-event", "pub", "--publishers", "2", ...flags]);
+        await load("fanout", [server.url], ["--publish-event", "pub", ...WAYS[way], "--connections", "5", "--rate", "20", "--duration", "0.5"]);
+        await load("rooms", [server.url], ["--rooms", "2", ...flags]);
+        await load("echo", [server.url], flags);
+        await until("no session is left", () => server.server.engine.clientsCount === 0, { within: 5_000 });
+        assert.equal(reasons.length, 7 + 6 + 5 + 5);
+        // Over polling both packets come with one POST, and the reference sees the end of the session first.
+        assert.deepEqual(new Set(reasons), new Set([way === "polling" ? "transport close" : "client namespace disconnect"]));
+      } finally {
+        server.stop();
+      }
+    });
+  }
+});
+
 // They go to nobody but who emitted the event.
 describe("acks", { concurrency: true }, () => {
   for (const [way, flags] of Object.entries(WAYS)) {

@@ -24,6 +24,7 @@ use crate::{
     progress,
     report::{Connections, Report},
     run::RunError,
+    threads,
 };
 
 mod report;
@@ -104,12 +105,14 @@ async fn arrive(run: &Arc<Run>, args: &Churn) -> (u64, u64) {
         };
         late += u64::from(due.elapsed() > LATE);
         let own = Arc::clone(run);
-        clients.spawn(async move {
-            live(&own, usize::try_from(number).unwrap_or_default()).await;
+        let number = usize::try_from(number).unwrap_or_default();
+        let life = async move {
+            live(&own, number).await;
             drop(place);
-        });
+        };
+        drop(clients.spawn_on(life, &threads::of(number)));
         while clients.try_join_next().is_some() {}
-        progress::show(&progress, number, &run.connector);
+        progress::show(&progress, number as u64, &run.connector);
     }
     while clients.join_next().await.is_some() {}
     progress.finish_and_clear();

@@ -5,6 +5,7 @@
 //! | `route`, `opening` | where the requests of one client go, and how its connections are opened |
 //! | `session` | what a client knows of its session, to get it back |
 //! | `http` | requests of HTTP/1.1, one after the other |
+//! | `frames` | WebSocket frames, without I/O |
 //! | `polling`, `websocket`, `upgrade` | the transports |
 //!
 //! A client belongs to one task, and both of its directions go on whenever it is asked for the next packet.
@@ -14,6 +15,7 @@ use std::{
     error::Error,
     fmt,
     future::{Future, poll_fn},
+    hash::{BuildHasher, RandomState},
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -23,8 +25,8 @@ use std::{
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, Sleep};
-use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 
+mod frames;
 mod http;
 mod opening;
 mod polling;
@@ -37,6 +39,7 @@ pub(crate) use opening::Opening;
 pub(crate) use route::Route;
 pub(crate) use session::Session;
 
+use frames::FrameError;
 use polling::Polling;
 use upgrade::{Step, Upgrade};
 use websocket::WebSocket;
@@ -46,6 +49,9 @@ const ENGINE: &str = "/socket.io/?EIO=4";
 
 /// The longest that connecting may take, from the TCP connection to the CONNECT answer; and as long again the WebSocket of an upgrade.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a client that leaves waits until the server has heard it.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How clients reach the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -66,7 +72,7 @@ pub(crate) struct Client {
     connected: Instant,
     heartbeat: Heartbeat,
     /// What came while nobody asked for it.
-    early: VecDeque<Utf8Bytes>,
+    early: VecDeque<String>,
     session: Session,
 }
 
@@ -103,9 +109,12 @@ pub(crate) enum ClientError {
     /// The TCP connection was not made.
     #[error(transparent)]
     Dial(#[from] io::Error),
+    /// A connection failed that had been made.
+    #[error("the connection broke: {0}")]
+    Broken(#[source] io::Error),
     /// The WebSocket failed.
-    #[error(transparent)]
-    WebSocket(Box<tungstenite::Error>),
+    #[error("WebSocket: {0}")]
+    WebSocket(#[from] FrameError),
     /// A request failed.
     #[error("HTTP request: {}", chain(.0))]
     Http(#[from] hyper::Error),
@@ -142,12 +151,6 @@ pub(crate) enum ClientError {
     Disconnected,
 }
 
-impl From<tungstenite::Error> for ClientError {
-    fn from(error: tungstenite::Error) -> Self {
-        Self::WebSocket(Box::new(error))
-    }
-}
-
 impl Client {
     /// Connects by `transport`, and to the namespace `/`. An upgrade has just begun then.
     pub(crate) async fn connect(route: Route, transport: Transport) -> Result<Self, ClientError> {
@@ -165,7 +168,7 @@ impl Client {
         let (wire, open) = match transport {
             Transport::Websocket => {
                 let mut websocket = WebSocket::open(&route.next(), "", None).await?;
-                let open = Open::read(&poll_fn(|cx| websocket.poll_packet(cx)).await?)?;
+                let open = Open::read(&websocket.next().await?)?;
                 (Wire::WebSocket(Box::new(websocket)), open)
             }
             Transport::Polling | Transport::Upgrade => {
@@ -198,6 +201,8 @@ impl Client {
             expected: "the CONNECT answer",
             got: cut(&answer),
         })?;
+        // What came with the answer is behind that.
+        replayed.append(&mut client.early);
         client.early = replayed;
         client.connected = Instant::now();
         if transport == Transport::Upgrade
@@ -221,49 +226,90 @@ impl Client {
     /// Waits for the end of the upgrade, if there is one under way. What comes meanwhile is kept.
     pub(crate) async fn settle(&mut self) -> Result<(), ClientError> {
         while let Wire::Upgrade(_) = self.wire {
-            let moved = poll_fn(|cx| match self.poll_wire(cx) {
-                Poll::Ready(text) => Poll::Ready(text.map(Some)),
+            poll_fn(|cx| match self.poll_early(cx) {
                 Poll::Pending if matches!(self.wire, Wire::Upgrade(_)) => Poll::Pending,
-                Poll::Pending => Poll::Ready(Ok(None)),
-            });
-            if let Some(text) = moved.await? {
-                self.early.push_back(text);
-            }
+                Poll::Pending => Poll::Ready(Ok(())),
+                ready => ready,
+            })
+            .await?;
         }
         Ok(())
     }
 
-    /// Queues an Engine.IO text, which leaves while [`Client::next`] or [`Client::next_or_sent`] is awaited.
-    pub(crate) fn send(&mut self, text: String) {
+    /// Queues an Engine.IO text, which leaves while the next message is awaited.
+    pub(crate) fn send(&mut self, text: impl AsRef<str>) {
+        let text = text.as_ref();
         match &mut self.wire {
             Wire::WebSocket(websocket) => websocket.send(text),
-            Wire::Polling(polling) => polling.send(text),
-            Wire::Upgrade(upgrade) => upgrade.send(text),
+            Wire::Polling(polling) => polling.send(text.to_owned()),
+            Wire::Upgrade(upgrade) => upgrade.send(text.to_owned()),
         }
     }
 
     /// The next message of the server. Pings are answered. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, ClientError> {
-        poll_fn(|cx| self.poll_next(cx)).await
+    pub(crate) async fn next(&mut self) -> Result<String, ClientError> {
+        loop {
+            if let Some(text) = self.early.pop_front() {
+                return Ok(text);
+            }
+            poll_fn(|cx| self.poll_early(cx)).await?;
+        }
     }
 
     /// The same as [`Client::next`], or `None` as soon as all that was queued has left: it was written, or its POST answered.
-    pub(crate) async fn next_or_sent(&mut self) -> Result<Option<Utf8Bytes>, ClientError> {
+    pub(crate) async fn next_or_sent(&mut self) -> Result<Option<String>, ClientError> {
         poll_fn(|cx| {
-            if let Poll::Ready(text) = self.poll_next(cx) {
-                return Poll::Ready(text.map(Some));
+            loop {
+                if let Some(text) = self.early.pop_front() {
+                    return Poll::Ready(Ok(Some(text)));
+                }
+                if self.poll_early(cx)?.is_pending() {
+                    return self.poll_sent(cx).map_ok(|()| None);
+                }
             }
-            ready!(self.poll_sent(cx))?;
-            Poll::Ready(Ok(None))
         })
         .await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ClientError>> {
-        if let Some(text) = self.early.pop_front() {
-            return Poll::Ready(Ok(text));
+    /// Gives all messages of one read to `each`, where they lie; there may be none. Pings are answered, and what is queued leaves.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, mut each: impl FnMut(&str)) -> Poll<Result<(), ClientError>> {
+        if self.early.is_empty() {
+            return self.poll_wire(cx, &mut each);
         }
-        self.poll_wire(cx)
+        self.early.drain(..).for_each(|text| each(&text));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the server that the client goes, and waits a moment until it has heard that: else it may keep the session until a timeout.
+    pub(crate) async fn leave(mut self) {
+        // The client leaves the namespace, and the session ends.
+        self.send("41");
+        match &mut self.wire {
+            Wire::WebSocket(websocket) => websocket.close(),
+            Wire::Polling(_) | Wire::Upgrade(_) => self.send("1"),
+        }
+        let left = poll_fn(|cx| {
+            // What comes meanwhile is of no interest; but a connection that is closed with unread data is reset.
+            while let Poll::Ready(received) = self.poll_receive(cx, |_| {}) {
+                if received.is_err() {
+                    return Poll::Ready(());
+                }
+            }
+            match &self.wire {
+                Wire::WebSocket(_) => Poll::Pending,
+                Wire::Polling(_) | Wire::Upgrade(_) => self.poll_sent(cx).map(drop),
+            }
+        });
+        // It goes anyhow.
+        drop(tokio::time::timeout(LEAVE_TIMEOUT, left).await);
+    }
+
+    /// Receives into [`Client::early`].
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        let mut early = std::mem::take(&mut self.early);
+        let received = self.poll_wire(cx, &mut |text| early.push_back(text.to_owned()));
+        self.early = early;
+        received
     }
 
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
@@ -274,36 +320,51 @@ impl Client {
         }
     }
 
-    fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ClientError>> {
+    fn poll_wire(&mut self, cx: &mut Context<'_>, each: &mut impl FnMut(&str)) -> Poll<Result<(), ClientError>> {
         loop {
-            let Poll::Ready(packet) = self.poll_packet(cx) else {
-                ready!(self.heartbeat.timer.as_mut().poll(cx));
-                return Poll::Ready(Err(ClientError::Silent(self.heartbeat.silence)));
-            };
-            let packet = packet?;
-            match packet.as_bytes() {
-                b"2" => {
-                    let silent_at = Instant::now() + self.heartbeat.silence;
-                    self.heartbeat.timer.as_mut().reset(silent_at);
-                    self.send("3".to_owned());
-                }
+            let (mut seen, mut pinged, mut ended) = (false, false, None);
+            let polled = self.poll_packets(cx, &mut |packet| match packet.as_bytes() {
+                b"2" => pinged = true,
                 b"6" => {}
-                b"1" => return Poll::Ready(Err(ClientError::Closed)),
-                b"41" => return Poll::Ready(Err(ClientError::Disconnected)),
-                _ => return Poll::Ready(Ok(packet)),
+                b"1" => ended = ended.take().or(Some(ClientError::Closed)),
+                b"41" => ended = ended.take().or(Some(ClientError::Disconnected)),
+                _ => {
+                    seen = true;
+                    each(packet);
+                }
+            });
+            if pinged {
+                let silent_at = Instant::now() + self.heartbeat.silence;
+                self.heartbeat.timer.as_mut().reset(silent_at);
+                self.send("3");
+            }
+            if let Some(ended) = ended {
+                return Poll::Ready(Err(ended));
+            }
+            match polled {
+                Poll::Ready(Ok(())) if seen => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    ready!(self.heartbeat.timer.as_mut().poll(cx));
+                    return Poll::Ready(Err(ClientError::Silent(self.heartbeat.silence)));
+                }
             }
         }
     }
 
-    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ClientError>> {
+    fn poll_packets(&mut self, cx: &mut Context<'_>, each: &mut impl FnMut(&str)) -> Poll<Result<(), ClientError>> {
         loop {
             let step = match &mut self.wire {
-                Wire::WebSocket(websocket) => return websocket.poll_packet(cx),
-                Wire::Polling(polling) => return polling.poll_packet(cx),
-                Wire::Upgrade(upgrade) => ready!(upgrade.poll_step(cx))?,
+                Wire::WebSocket(websocket) => return websocket.poll_packets(cx, each),
+                Wire::Polling(polling) => ready!(polling.poll_packet(cx)).map(Step::Packet),
+                Wire::Upgrade(upgrade) => ready!(upgrade.poll_step(cx)),
             };
-            match step {
-                Step::Packet(packet) => return Poll::Ready(Ok(packet)),
+            match step? {
+                Step::Packet(packet) => {
+                    each(&packet);
+                    return Poll::Ready(Ok(()));
+                }
                 Step::Done(websocket) => self.wire = Wire::WebSocket(websocket),
             }
         }
@@ -334,6 +395,11 @@ fn max_payload() -> usize {
 fn chain(error: &hyper::Error) -> String {
     let sources = std::iter::successors(error.source(), |&error| error.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
+/// A number by chance.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 /// The first 200 characters.

@@ -10,7 +10,6 @@ use hyper::{
     Method, Uri,
     header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE},
 };
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
     ClientError, ENGINE, Open,
@@ -59,7 +58,7 @@ impl Polling {
         let answer = std::future::poll_fn(|cx| polls.poll_answer(cx)).await?;
         let cookie = if route.affinity() { cookie(&answer.headers)? } else { None };
         let mut received = Payload(answer.body);
-        let open = Open::read(&received.next().unwrap_or(Ok(Utf8Bytes::default()))?)?;
+        let open = Open::read(&received.next().unwrap_or(Ok(String::new()))?)?;
         let session = Self {
             sid: open.sid.clone(),
             requests: 0,
@@ -101,7 +100,7 @@ impl Polling {
     }
 
     /// The next packet. Posts what is queued, too.
-    pub(super) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, ClientError>> {
+    pub(super) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<String, ClientError>> {
         if let Poll::Ready(Err(error)) = self.poll_sent(cx) {
             return Poll::Ready(Err(error));
         }
@@ -159,7 +158,7 @@ impl Polling {
 }
 
 impl Payload {
-    fn next(&mut self) -> Option<Result<Utf8Bytes, ClientError>> {
+    fn next(&mut self) -> Option<Result<String, ClientError>> {
         if self.0.is_empty() {
             return None;
         }
@@ -169,10 +168,14 @@ impl Payload {
             // The separator itself.
             self.0 = self.0.split_off(1);
         }
-        Some(Utf8Bytes::try_from(packet).map_err(|_| ClientError::Unexpected {
-            expected: "packets of text",
-            got: "something else".to_owned(),
-        }))
+        Some(
+            std::str::from_utf8(&packet)
+                .map(str::to_owned)
+                .map_err(|_| ClientError::Unexpected {
+                    expected: "packets of text",
+                    got: "something else".to_owned(),
+                }),
+        )
     }
 }
 

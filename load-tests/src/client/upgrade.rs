@@ -1,12 +1,8 @@
 //! The transport `upgrade`: a session over polling that a WebSocket takes over (Engine.IO protocol v4, "Upgrade").
 
-use std::{
-    future::poll_fn,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{CONNECT_TIMEOUT, ClientError, cut, polling::Polling, websocket::WebSocket};
 
@@ -30,7 +26,7 @@ enum Probe {
 /// How an upgrade goes on.
 pub(super) enum Step {
     /// The next packet of the polled session.
-    Packet(Utf8Bytes),
+    Packet(String),
     /// This has the session from now on.
     Done(Box<WebSocket>),
 }
@@ -41,8 +37,8 @@ impl Upgrade {
         let probe = async move {
             let probed = async {
                 let mut websocket = WebSocket::open(&way, &query, cookie).await?;
-                websocket.send("2probe".to_owned());
-                match poll_fn(|cx| websocket.poll_packet(cx)).await? {
+                websocket.send("2probe");
+                match websocket.next().await? {
                     answer if answer.as_str() == "3probe" => Ok(Box::new(websocket)),
                     answer => Err(ClientError::Unexpected {
                         expected: "the answer to the probe",
@@ -86,8 +82,8 @@ impl Upgrade {
         }
         match std::mem::replace(&mut self.probe, Probe::Over) {
             Probe::Answered { mut websocket, held } => {
-                websocket.send("5".to_owned());
-                held.into_iter().for_each(|packet| websocket.send(packet));
+                websocket.send("5");
+                held.iter().for_each(|packet| websocket.send(packet));
                 Poll::Ready(Ok(Step::Done(websocket)))
             }
             // Not to be reached: a session that is not paused has a poll under way now, and nobody asks this once it is over.

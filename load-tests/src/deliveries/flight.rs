@@ -1,8 +1,8 @@
 //! The messages under way of a closed loop.
 //!
 //! So many places, each of which holds one message at a time. A message is done when every living receiver of its room has had it; then
-//! the next publisher in turn gets the place. Receivers count in shards, so that they do not wait for each other: a shard tells the place
-//! once, when the last of its own has the message. What is not done in time is given up, so nothing can hold a place for ever.
+//! the next publisher in turn gets the place. Receivers count in shards, one for each thread that they live on, so that they do not wait
+//! for each other: a shard tells the place once, when the last of its own has the message. What is not done in time is given up, so nothing can hold a place for ever.
 
 use std::{
     collections::BTreeMap,
@@ -19,11 +19,12 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{Message, Tally};
+use crate::threads;
 
-/// Receivers are dealt to so many shards.
-const SHARDS: usize = 16;
 /// Bits of a place's state that count shards; the others are the message's number.
 const SHARD_BITS: u32 = 8;
+/// So many may be counted.
+const SHARDS: usize = 255;
 
 /// The places of a run.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl Flight {
         };
         let flight = Self {
             places: (0..places).map(|_| Place::default()).collect(),
-            shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
+            shards: (0..threads::count().min(SHARDS)).map(|_| Mutex::new(shard())).collect(),
             living: (0..rooms).map(|_| AtomicU32::new(0)).collect(),
             turns,
             returned: Mutex::default(),
@@ -147,7 +148,7 @@ impl Flight {
 
     /// The shard of the receiver of that number.
     pub(crate) fn count(&self, receiver: usize) -> Option<Counting<'_>> {
-        let shard = self.shards.get(receiver % SHARDS)?;
+        let shard = self.shards.get(receiver % self.shards.len())?;
         Some(Counting {
             flight: self,
             shard: shard.lock().unwrap_or_else(PoisonError::into_inner),
@@ -388,18 +389,19 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_receiver_whose_session_ended() {
         // It was the last one to have it, in its shard or of a shard whose others have it; or it had it before.
-        for (others, had) in [(&[0, 1][..], false), (&[0, 16], false), (&[0, 16], true)] {
+        let shards = threads::count();
+        for (others, had) in [([0, 1], false), ([0, shards], false), ([0, shards], true)] {
             let mut bench = Bench::new(1, 1, 1);
-            for receiver in others.iter().chain(&[32]) {
+            for receiver in others.iter().chain(&[2 * shards]) {
                 assert_eq!(bench.begin(*receiver, 0), 0);
             }
             bench.flight.begin();
             let message = bench.publish(MS)[0];
             bench.deliver(others[0], &message, 0);
             if had {
-                bench.deliver(32, &message, 0);
+                bench.deliver(2 * shards, &message, 0);
             }
-            bench.end(32, 0, 0, had);
+            bench.end(2 * shards, 0, 0, had);
             assert!(bench.publish(MS).is_empty());
             bench.deliver(others[1], &message, 0);
             assert_eq!(bench.publish(MS).len(), 1, "{others:?} {had}");
@@ -417,19 +419,19 @@ mod tests {
     #[test]
     fn who_comes_back_is_awaited_for_what_is_emitted_from_then_on() {
         let mut bench = Bench::new(1, 1, 1);
-        (0..2).for_each(|receiver| assert_eq!(bench.begin(16 * receiver, 0), 0));
+        (0..2).for_each(|receiver| assert_eq!(bench.begin(threads::count() * receiver, 0), 0));
         bench.flight.begin();
         let message = bench.publish(MS)[0];
-        bench.end(16, 0, 0, false);
-        let since = bench.begin(16, 0);
+        bench.end(threads::count(), 0, 0, false);
+        let since = bench.begin(threads::count(), 0);
         // It may get it all the same.
-        bench.deliver(16, &message, since);
+        bench.deliver(threads::count(), &message, since);
         assert!(bench.publish(MS).is_empty());
         bench.deliver(0, &message, 0);
         let message = bench.publish(MS)[0];
         bench.deliver(0, &message, 0);
         assert!(bench.publish(MS).is_empty());
-        bench.deliver(16, &message, since);
+        bench.deliver(threads::count(), &message, since);
         assert_eq!(bench.publish(MS).len(), 1);
     }
 

@@ -11,7 +11,6 @@
 
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasher, Hasher, RandomState},
     ops::RangeInclusive,
     sync::{
         Mutex, OnceLock, PoisonError,
@@ -29,6 +28,7 @@ mod message;
 mod schedule;
 mod tally;
 
+use flight::Counting;
 pub(crate) use flight::Flight;
 pub(crate) use message::{Event, Message};
 pub(crate) use schedule::Schedule;
@@ -84,7 +84,7 @@ impl Run {
                 (Turns::Open(schedule), (0..publishers).map(|_| None).collect())
             }
         };
-        let tag = RandomState::new().build_hasher().finish() as u16;
+        let tag = crate::client::random() as u16;
         let run = Self {
             tag,
             event: Event::new(&pace.event, &[], tag),
@@ -274,25 +274,18 @@ impl Reception {
         }
     }
 
-    /// Counts a packet, if it is a message.
+    /// Counts a packet that comes alone.
     pub(crate) fn receive(&mut self, run: &Run, text: &str) {
-        let Some(message) = Message::decode(text, &run.event) else { return };
-        // Those with the number 0 prove that somebody is in a room, and count as none.
-        if message.publisher >= run.publishers || message.sequence == 0 {
-            return;
-        }
-        if message.publisher % run.rooms != self.room {
-            self.stray += 1;
-            return;
-        }
-        if self.tally.deliver(message.publisher / run.rooms, message.sequence) {
-            let now = run.now();
-            run.latencies.record(now.saturating_sub(message.due));
-            if let (Turns::Closed(flight), Some(since)) = (&run.turns, self.since)
-                && let Some(mut counting) = flight.count(self.receiver)
-            {
-                counting.delivered(&message, since, now);
-            }
+        self.batch(run).receive(text);
+    }
+
+    /// Counts what comes with one read.
+    pub(crate) fn batch<'a>(&'a mut self, run: &'a Run) -> Batch<'a> {
+        Batch {
+            run,
+            reception: self,
+            now: None,
+            counting: None,
         }
     }
 
@@ -340,5 +333,48 @@ impl Reception {
         let doubt = |stream| doubted.get(&publisher(stream)).map_or(&[][..], Vec::as_slice);
         let counts = tally.finish(alive, |stream| run.sent(publisher(stream)), doubt);
         (counts, stray)
+    }
+}
+
+/// What comes to a receiver with one read: the clock is looked at once, and the shard locked once, which nobody else wants meanwhile.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    run: &'a Run,
+    reception: &'a mut Reception,
+    now: Option<Duration>,
+    counting: Option<Counting<'a>>,
+}
+
+impl Batch<'_> {
+    /// Counts a packet, if it is a message.
+    pub(crate) fn receive(&mut self, text: &str) {
+        let Self {
+            run,
+            reception,
+            now,
+            counting,
+        } = self;
+        let Some(message) = Message::decode(text, &run.event) else { return };
+        // Those with the number 0 prove that somebody is in a room, and count as none.
+        if message.publisher >= run.publishers || message.sequence == 0 {
+            return;
+        }
+        if message.publisher % run.rooms != reception.room {
+            reception.stray += 1;
+            return;
+        }
+        if !reception.tally.deliver(message.publisher / run.rooms, message.sequence) {
+            return;
+        }
+        let now = *now.get_or_insert_with(|| run.now());
+        run.latencies.record(now.saturating_sub(message.due));
+        if let (Turns::Closed(flight), Some(since)) = (&run.turns, reception.since) {
+            if counting.is_none() {
+                *counting = flight.count(reception.receiver);
+            }
+            if let Some(counting) = counting {
+                counting.delivered(&message, since, now);
+            }
+        }
     }
 }

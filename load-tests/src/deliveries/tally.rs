@@ -305,6 +305,10 @@ mod tests {
     fn what_may_never_have_reached_a_server_is_missed_and_not_lost() {
         let mut tally = Tally::new(1, 20);
         assert!([1, 6, 10].map(|sequence| tally.deliver(0, sequence)).iter().all(|first| *first));
+        assert_eq!(
+            [1, 2, 5, 6, 9, 10, 11].map(|sequence| tally.has(0, sequence)),
+            [true, false, false, true, false, true, false]
+        );
         // 2 to 5 and 7 to 9 have not come, nor have 11 and 12; and 6 has come all the same.
         let counted = tally.finish(true, |_| 12, |_| &[4..=7, 12..=12]);
         assert_eq!(counted, counts(3, 0, 0, [5, 1], 4));

@@ -6,8 +6,9 @@
 //! | `report` | what it finds, for people and as JSON |
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -16,11 +17,12 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     args::Echo,
     client::{Client, ClientError},
-    connect::{ConnectError, Connector},
+    connect::{ConnectError, Connector, leave},
     cpu::{CpuError, Meter},
     latency::Latencies,
     progress,
     report::{Connections, Report},
+    threads,
 };
 
 mod acks;
@@ -57,8 +59,8 @@ struct Run {
 struct Outcome {
     counts: Counts,
     last_ack: Option<Instant>,
-    /// Whether it had a session at the end.
-    alive: bool,
+    /// The client and its number, if it had a session at the end.
+    alive: Option<(usize, Client)>,
 }
 
 /// Runs the scenario to its end.
@@ -80,7 +82,7 @@ pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> 
     let mut clients = JoinSet::new();
     let spawn = |index: usize, client| {
         let share = in_flight / connected + usize::from(index < in_flight % connected);
-        drop(clients.spawn(ask(Arc::clone(&run), client, share, begun.clone())));
+        drop(clients.spawn_on(ask(Arc::clone(&run), index, client, share, begun.clone()), &threads::of(index)));
     };
     let handshakes = run.connector.connect(connected, connecting.transport, spawn).await?;
 
@@ -90,6 +92,7 @@ pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> 
     let mut counts = Counts::default();
     let mut last_ack = start;
     let mut disconnected = 0;
+    let mut living = Vec::new();
     let progress = progress::bar(args.duration.as_secs(), "seconds");
     let mut ticks = tokio::time::interval(progress::TICK);
     loop {
@@ -99,13 +102,15 @@ pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> 
                 let outcome = outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 counts += outcome.counts;
                 last_ack = last_ack.max(outcome.last_ack.unwrap_or(start));
-                disconnected += usize::from(!outcome.alive);
+                disconnected += usize::from(outcome.alive.is_none());
+                living.extend(outcome.alive);
             }
             _ = ticks.tick() => progress::show(&progress, start.elapsed().min(args.duration).as_secs(), &run.connector),
         }
     }
     progress.finish_and_clear();
     let used = meter.stop();
+    leave(living).await;
     let elapsed = last_ack.duration_since(start).as_secs_f64().max(f64::EPSILON);
     let connections = Connections::of(&run.connector, connected, disconnected, &handshakes);
     let acknowledged = Acknowledged {
@@ -124,10 +129,11 @@ pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> 
 }
 
 /// Keeps `share` events of one client under way from the moment that `begun` tells an end until that, and awaits the last acks.
-async fn ask(run: Arc<Run>, client: Client, share: usize, mut begun: watch::Receiver<Option<Instant>>) -> Outcome {
+async fn ask(run: Arc<Run>, index: usize, client: Client, share: usize, mut begun: watch::Receiver<Option<Instant>>) -> Outcome {
     let mut asker = Asker {
         acks: Acks::new(&run.event, run.size),
         run,
+        index,
         client,
         last_ack: None,
     };
@@ -166,6 +172,7 @@ async fn end(begun: &mut watch::Receiver<Option<Instant>>) -> Option<Instant> {
 #[derive(Debug)]
 struct Asker {
     run: Arc<Run>,
+    index: usize,
     client: Client,
     acks: Acks,
     last_ack: Option<Instant>,
@@ -179,8 +186,8 @@ impl Asker {
         tokio::pin!(timer);
         while Instant::now() < until || self.acks.oldest().is_some() {
             tokio::select! {
-                text = self.client.next() => match text {
-                    Ok(text) => self.receive(&text, until),
+                received = poll_fn(|cx| self.poll_receive(cx)) => match received {
+                    Ok(acked) => self.emit(acked, until),
                     Err(error) => {
                         let deadline = tokio::time::sleep_until((until + self.run.patience).into());
                         if !self.come_back(&error, deadline).await {
@@ -215,13 +222,25 @@ impl Asker {
         }
     }
 
-    fn receive(&mut self, text: &str, until: Instant) {
-        let now = Instant::now();
-        if let Some(took) = self.acks.receive(text, now) {
-            self.run.latencies.record(took);
-            self.last_ack = Some(now);
-            self.emit(1, until);
-        }
+    /// Counts the acks of one read; how many events they were of.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientError>> {
+        let Self {
+            run,
+            client,
+            acks,
+            last_ack,
+            ..
+        } = self;
+        let (mut now, mut acked) = (None, 0);
+        let received = client.poll_receive(cx, |text| {
+            let now = *now.get_or_insert_with(Instant::now);
+            if let Some(took) = acks.receive(text, now) {
+                run.latencies.record(took);
+                acked += 1;
+            }
+        });
+        *last_ack = now.filter(|_| acked > 0).or(*last_ack);
+        received.map_ok(|()| acked)
     }
 
     /// Whether there is a new session, before `deadline` has come.
@@ -241,7 +260,7 @@ impl Asker {
         Outcome {
             counts: self.acks.counts(),
             last_ack: self.last_ack,
-            alive,
+            alive: alive.then_some((self.index, self.client)),
         }
     }
 }
@@ -276,7 +295,7 @@ mod tests {
             latencies: Latencies::new(),
         });
         let (begin, begun) = watch::channel(None);
-        let asking = tokio::spawn(ask(Arc::clone(&run), client.unwrap(), 1, begun));
+        let asking = tokio::spawn(ask(Arc::clone(&run), 0, client.unwrap(), 1, begun));
         drop((session, listener));
         let ended = async {
             while run.connector.ends.first().is_none() {
@@ -286,7 +305,7 @@ mod tests {
             asking.await.unwrap()
         };
         let outcome = tokio::time::timeout(Duration::from_secs(15), ended).await.expect("it ends");
-        assert!(!outcome.alive);
+        assert!(outcome.alive.is_none());
         assert_eq!(outcome.counts, Counts::default());
     }
 }

@@ -5,18 +5,23 @@
 //! | `publish` | the publishers |
 //! | `report` | what it finds, for people and as JSON |
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     args::{Fanout, Pace},
     client::{Client, ClientError},
-    connect::{ConnectError, Connector},
+    connect::{ConnectError, Connector, leave},
     cpu::{CpuError, Meter, Used},
     deliveries::{Counts, Event, Reception, Run, Turns},
     latency::Latencies,
     report::{Connections, Report},
+    threads,
 };
 
 mod publish;
@@ -26,7 +31,7 @@ pub(crate) use report::Deliveries;
 
 pub(crate) use publish::Signals;
 
-use publish::{Publisher, fly, follow};
+use publish::{Publisher, Publishing, fly, follow};
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +77,12 @@ where
     let (begin, begun) = watch::channel(None);
     let signals = Signals { begun, stopped };
     let mut receiving = JoinSet::new();
-    let receive = |index, client| drop(receiving.spawn(receive(Arc::clone(&run), index, client, signals.clone())));
+    let receive = |index, client| {
+        drop(receiving.spawn_on(receive(Arc::clone(&run), index, client, signals.clone()), &threads::of(index)));
+    };
     let handshakes = run.connector.connect(connected, connecting.transport, receive).await?;
     let event = Event::new(args.publish_event.as_ref().unwrap_or(&pace.event), &[], run.tag);
-    let mut publishing = JoinSet::new();
+    let (mut publishing, mut staying) = (Publishing::new(), Publishing::new());
     let publish = |index: usize, client| {
         let publisher = Publisher {
             run: Arc::clone(&run),
@@ -84,7 +91,7 @@ where
             event: event.clone(),
             given: given.get_mut(index).and_then(Option::take),
         };
-        drop(publishing.spawn(publisher.publish(signals.clone())));
+        drop(publishing.spawn_on(publisher.publish(signals.clone()), &threads::of(index)));
     };
     let transport = args.publisher_transport.unwrap_or(connecting.transport);
     Connector::elsewhere(connecting, &args.publisher_targets)
@@ -96,7 +103,7 @@ where
     let mut outcome = Outcome::default();
     let last_arrival = match &run.turns {
         Turns::Open(_) => {
-            outcome.overrun = follow(&run, &mut publishing, &signals.stopped).await?;
+            outcome.overrun = follow(&run, &mut publishing, &mut staying, &signals.stopped).await?;
             settle(Arc::clone(&run)).await;
             let expected = run.expected();
             run.await_stragglers(|| run.latencies.count() >= expected, pace.patience).await
@@ -113,6 +120,13 @@ where
         let (reception, alive) = received.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         outcome.add(&run, reception, alive);
     }
+    let publishers = publishing.join_all().await.into_iter().chain(staying.join_all().await);
+    leave(
+        publishers
+            .filter_map(Result::ok)
+            .map(|(_, publisher)| (publisher.index, publisher.client)),
+    )
+    .await;
     let connections = outcome.connections(&run, &handshakes);
     Ok((connections, outcome.deliveries(&run, pace, last_arrival), used))
 }
@@ -121,27 +135,29 @@ where
 async fn receive(run: Arc<Run>, index: usize, mut client: Client, signals: Signals) -> (Reception, bool) {
     let mut reception = Reception::new(&run, index);
     let mut stopped = signals.stopped;
-    let stopped = stopped.wait_for(|stop| *stop);
+    let stopped = async { drop(stopped.wait_for(|stop| *stop).await) };
     tokio::pin!(stopped);
     loop {
-        let text = tokio::select! {
+        let received = tokio::select! {
             biased;
-            text = client.next() => text,
-            _ = &mut stopped => return (reception, true),
-        };
-        match text {
-            Ok(text) => reception.receive(&run, &text),
-            Err(error) => {
-                reception.end_session(&run);
-                let back = tokio::select! {
-                    back = run.connector.come_back(&error) => back,
-                    _ = &mut stopped => None,
-                };
-                let Some(back) = back else { return (reception, false) };
-                client = back;
-                reception.begin_session(&run, client.connected());
+            received = poll_fn(|cx| {
+                let mut batch = reception.batch(&run);
+                client.poll_receive(cx, |text| batch.receive(text))
+            }) => received,
+            () = &mut stopped => {
+                client.leave().await;
+                return (reception, true);
             }
-        }
+        };
+        let Err(error) = received else { continue };
+        reception.end_session(&run);
+        let back = tokio::select! {
+            back = run.connector.come_back(&error) => back,
+            () = &mut stopped => None,
+        };
+        let Some(back) = back else { return (reception, false) };
+        client = back;
+        reception.begin_session(&run, client.connected());
     }
 }
 

@@ -1,6 +1,6 @@
 //! The publishers of a fan-out.
 
-use std::{sync::Arc, time::Instant};
+use std::{future::poll_fn, sync::Arc, time::Instant};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -9,7 +9,7 @@ use crate::{
     args::Pace,
     client::{Client, ClientError},
     deliveries::{Event, Flight, Given, Run},
-    progress,
+    progress, threads,
 };
 
 /// Due messages that are handed over at once.
@@ -35,11 +35,18 @@ pub(crate) struct Signals {
     pub(crate) stopped: watch::Receiver<bool>,
 }
 
-type Publishing = JoinSet<Result<(u64, Client), ClientError>>;
+/// Publishers at work, each of which tells in the end how many messages left late.
+pub(super) type Publishing = JoinSet<Result<(u64, Publisher), ClientError>>;
 
-/// Waits until the publishers have published all that is scheduled; how many messages left late. The connections stay until `stopped`: one
-/// that is closed with unread data is reset, and a server that has not yet read the last messages would never see them.
-pub(super) async fn follow(run: &Run, publishing: &mut Publishing, stopped: &watch::Receiver<bool>) -> Result<u64, FanoutError> {
+/// Waits until the publishers have published all that is scheduled; how many messages left late. They stay, in `staying`, until they are
+/// told that the run is over: a connection that is closed with unread data is reset, and a server that has not yet read the last messages
+/// would never see them.
+pub(super) async fn follow(
+    run: &Run,
+    publishing: &mut Publishing,
+    staying: &mut Publishing,
+    stopped: &watch::Receiver<bool>,
+) -> Result<u64, FanoutError> {
     let progress = progress::bar(run.scheduled(), "delivered");
     let mut overrun = 0;
     let mut ticks = tokio::time::interval(progress::TICK);
@@ -47,9 +54,10 @@ pub(super) async fn follow(run: &Run, publishing: &mut Publishing, stopped: &wat
         tokio::select! {
             finished = publishing.join_next() => match finished {
                 Some(finished) => {
-                    let (late, client) = published(finished)?;
+                    let (late, publisher) = published(finished)?;
                     overrun += late;
-                    tokio::spawn(listen(client, stopped.clone()));
+                    let thread = threads::of(publisher.index);
+                    drop(staying.spawn_on(publisher.stay(stopped.clone()), &thread));
                 }
                 None => break,
             },
@@ -79,7 +87,7 @@ fn published<T>(finished: Result<Result<T, ClientError>, tokio::task::JoinError>
 impl Publisher {
     /// Keeps the session until the run begins, and publishes: by the schedule to its end, or what it is given until the run is over; how
     /// many messages left late, and the connection.
-    pub(super) async fn publish(mut self, mut signals: Signals) -> Result<(u64, Client), ClientError> {
+    pub(super) async fn publish(mut self, mut signals: Signals) -> Result<(u64, Self), ClientError> {
         let begun = async { signals.begun.wait_for(Option::is_some).await.ok().and_then(|begun| *begun) };
         tokio::pin!(begun);
         loop {
@@ -99,7 +107,7 @@ impl Publisher {
     }
 
     /// Sends every message when it is due, or as soon after as can be.
-    async fn follow_schedule(mut self) -> Result<(u64, Client), ClientError> {
+    async fn follow_schedule(mut self) -> Result<(u64, Self), ClientError> {
         let mut late = 0;
         while let Some(due) = self.run.due(self.index) {
             wait_until(self.run.at(due), &mut self.client).await?;
@@ -114,7 +122,7 @@ impl Publisher {
             // What comes meanwhile are the publisher's own copies.
             while self.client.next_or_sent().await?.is_some() {}
         }
-        Ok((late, self.client))
+        Ok((late, self))
     }
 
     /// Fills the places that it is given.
@@ -122,7 +130,7 @@ impl Publisher {
         mut self,
         mut given: tokio::sync::mpsc::Receiver<usize>,
         mut stopped: watch::Receiver<bool>,
-    ) -> Result<(u64, Client), ClientError> {
+    ) -> Result<(u64, Self), ClientError> {
         let stopped = stopped.wait_for(|stop| *stop);
         tokio::pin!(stopped);
         loop {
@@ -136,11 +144,23 @@ impl Publisher {
                         }
                     }
                 }
-                copy = self.client.next() => drop(copy?),
+                copy = poll_fn(|cx| self.client.poll_receive(cx, |_| {})) => copy?,
                 _ = &mut stopped => break,
             }
         }
-        Ok((0, self.client))
+        Ok((0, self))
+    }
+
+    /// Keeps the connection until the run is over. Its end changes nothing any more.
+    async fn stay(mut self, mut stopped: watch::Receiver<bool>) -> Result<(u64, Self), ClientError> {
+        let stopped = stopped.wait_for(|stop| *stop);
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                copy = poll_fn(|cx| self.client.poll_receive(cx, |_| {})) => copy?,
+                _ = &mut stopped => return Ok((0, self)),
+            }
+        }
     }
 }
 
@@ -150,17 +170,8 @@ async fn wait_until(until: Instant, client: &mut Client) -> Result<(), ClientErr
     tokio::pin!(timer);
     loop {
         tokio::select! {
-            copy = client.next() => drop(copy?),
+            copy = poll_fn(|cx| client.poll_receive(cx, |_| {})) => copy?,
             () = &mut timer => return Ok(()),
         }
-    }
-}
-
-/// Keeps a connection until the run is over. Its end changes nothing any more.
-async fn listen(mut client: Client, mut stopped: watch::Receiver<bool>) {
-    let discard = async { while client.next().await.is_ok() {} };
-    tokio::select! {
-        () = discard => {}
-        _ = stopped.wait_for(|stop| *stop) => {}
     }
 }

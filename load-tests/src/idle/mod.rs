@@ -17,6 +17,7 @@ use crate::{
     progress,
     report::{Connections, Report},
     run::RunError,
+    threads,
 };
 
 mod report;
@@ -36,12 +37,19 @@ pub(crate) async fn run(args: &Idle) -> Result<Report<Idleness>, RunError> {
     let before: Vec<_> = pids.iter().map(|pid| Memory::of(*pid)).collect();
     let meter = Meter::start(pids)?;
     let begun = Instant::now();
-    let stay = |_, client| {
+    let stay = |index, client| {
         let (connector, mut stopped) = (Arc::clone(&connector), stopped.clone());
-        drop(staying.spawn(async move {
+        let stay = async move {
             let over = async { drop(stopped.wait_for(|stop| *stop).await) };
-            keep(&connector, client, &mut Deaf, over).await.is_some()
-        }));
+            match keep(&connector, client, &mut Deaf, over).await {
+                Some(client) => {
+                    client.leave().await;
+                    true
+                }
+                None => false,
+            }
+        };
+        drop(staying.spawn_on(stay, &threads::of(index)));
     };
     let handshakes = connector.connect(connected, connecting.transport, stay).await?;
     let (opening, took) = (meter.stop(), begun.elapsed());

@@ -15,8 +15,7 @@ use std::{
 
 use crate::{
     args::Jitter,
-    client::{Client, Session},
-    connect::random,
+    client::{Client, Session, random},
     deliveries::{Reception, Run},
     fanout::{FanoutError, Signals, publish_to},
     keep::{Cut, Listener, keep},
@@ -120,8 +119,11 @@ async fn receive(run: Arc<Run>, cuts: Arc<Cuts>, index: usize, client: Client, s
             },
         };
         if next > run.at(cuts.until) {
-            let alive = keep(&run.connector, client, &mut ear, &mut over).await.is_some();
-            return (ear.reception, alive);
+            let Some(client) = keep(&run.connector, client, &mut ear, &mut over).await else {
+                return (ear.reception, false);
+            };
+            client.leave().await;
+            return (ear.reception, true);
         }
         let due = tokio::time::sleep_until(next.into());
         present = keep(&run.connector, client, &mut ear, due).await;

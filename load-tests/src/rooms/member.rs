@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    future::poll_fn,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{Joining, Phase};
 use crate::{
@@ -77,13 +77,13 @@ impl Member {
             reception.receive(&self.run, &first);
         }
         let mut over = self.phase.clone();
-        let over = over.wait_for(|phase| *phase == Phase::Over);
+        let over = async { drop(over.wait_for(|phase| *phase == Phase::Over).await) };
         tokio::pin!(over);
         loop {
             let ended = tokio::select! {
                 biased;
                 ended = self.go_on(&mut reception) => ended,
-                _ = &mut over => return Ok(self.outcome(reception, true)),
+                () = &mut over => return Ok(self.outcome(reception, true).await),
             };
             if self.run.connector.reconnect {
                 reception.doubt(&self.run);
@@ -91,20 +91,25 @@ impl Member {
             reception.end_session(&self.run);
             let back = tokio::select! {
                 back = self.come_back(&ended) => back,
-                _ = &mut over => None,
+                () = &mut over => None,
             };
             let Some(connected) = back else {
                 self.joining
                     .finished
                     .fetch_add(usize::from(self.run.due(self.index).is_some()), Relaxed);
-                return Ok(self.outcome(reception, false));
+                return Ok(self.outcome(reception, false).await);
             };
             reception.begin_session(&self.run, connected);
         }
     }
 
-    fn outcome(self, reception: Reception, alive: bool) -> Outcome {
-        let Self { run, late, given, .. } = self;
+    async fn outcome(self, reception: Reception, alive: bool) -> Outcome {
+        let Self {
+            run, late, given, client, ..
+        } = self;
+        if alive {
+            client.leave().await;
+        }
         if let Some(mut given) = given {
             // Others fill the places that it was given, and it is given no more.
             given.close();
@@ -117,7 +122,7 @@ impl Member {
 
     /// Joins, and keeps the session until the run begins; the first message of the run, if that comes before the news that it has begun. A
     /// session that ends before that makes the run impossible.
-    async fn settle(&mut self) -> Result<Option<Utf8Bytes>, ClientError> {
+    async fn settle(&mut self) -> Result<Option<String>, ClientError> {
         self.client.send(self.join.clone());
         let mut awaited = self.joining.probers(self.index);
         let probes = awaited.contains(&self.index);
@@ -182,9 +187,11 @@ impl Member {
         loop {
             tokio::select! {
                 biased;
-                text = self.client.next() => match text {
-                    Ok(text) => reception.receive(&self.run, &text),
-                    Err(error) => return error,
+                received = poll_fn(|cx| {
+                    let mut batch = reception.batch(&self.run);
+                    self.client.poll_receive(cx, |text| batch.receive(text))
+                }) => if let Err(error) = received {
+                    return error;
                 },
                 Some(place) = next(&mut self.given) => self.fill(place),
                 () = &mut timer, if due => {

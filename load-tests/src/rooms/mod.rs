@@ -27,6 +27,7 @@ use crate::{
     deliveries::{Run, Turns},
     fanout, progress,
     report::Report,
+    threads,
 };
 
 mod member;
@@ -129,7 +130,8 @@ pub(crate) async fn run(args: &Rooms) -> Result<Report<RoomDeliveries>, RoomsErr
     let mut members = JoinSet::new();
     let live = |index: usize, client| {
         let given = given.get_mut(index).and_then(Option::take);
-        drop(members.spawn(Member::new(&run, &joining, index, client, given, phases.clone()).live()));
+        let member = Member::new(&run, &joining, index, client, given, phases.clone());
+        drop(members.spawn_on(member.live(), &threads::of(index)));
     };
     let handshakes = run.connector.connect(clients, connecting.transport, live).await?;
     phase.send_replace(Phase::Probing);

@@ -21,13 +21,14 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     args::Storm,
-    client::Client,
-    connect::{Connector, random},
+    client::{Client, random},
+    connect::Connector,
     cpu::Meter,
     keep::{Cut, keep},
     progress,
     report::{Connections, Report},
     run::RunError,
+    threads,
 };
 
 mod publish;
@@ -82,11 +83,12 @@ pub(crate) async fn run(args: &Storm) -> Result<Report<Storms>, RunError> {
     let (weather, forecast) = watch::channel(Weather::new());
     let mut publishing = JoinSet::new();
     if let Some(rate) = args.publish_rate {
-        let spawn = |_, client| drop(publishing.spawn(publish(Arc::clone(&run), client, rate, forecast.clone())));
+        let spawn =
+            |index, client| drop(publishing.spawn_on(publish(Arc::clone(&run), client, rate, forecast.clone()), &threads::of(index)));
         Connector::new(connecting).connect(1, connecting.transport, spawn).await?;
     }
     let mut clients = JoinSet::new();
-    let spawn = |_, client| drop(clients.spawn(ride(Arc::clone(&run), client, forecast.clone())));
+    let spawn = |index, client| drop(clients.spawn_on(ride(Arc::clone(&run), client, forecast.clone()), &threads::of(index)));
     let handshakes = run.connector.connect(connected, connecting.transport, spawn).await?;
 
     let meter = Meter::start(&connecting.server_pids)?;
@@ -168,7 +170,13 @@ async fn ride(run: Arc<Run>, client: Client, mut forecast: watch::Receiver<Weath
         // Who lost its session without a storm, and is not to come back, does so with the next one.
         let weather = next(&mut forecast, storms).await;
         if weather.over {
-            return alive.is_some();
+            return match alive {
+                Some(client) => {
+                    client.leave().await;
+                    true
+                }
+                None => false,
+            };
         }
         storms = weather.storms;
         if let Some(client) = alive {

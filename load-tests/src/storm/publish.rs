@@ -12,8 +12,7 @@ use tokio::sync::watch;
 
 use super::{Run, Weather};
 use crate::{
-    client::{Client, ClientError, Session},
-    connect::random,
+    client::{Client, ClientError, Session, random},
     deliveries::{Event, Message},
     keep::Listener,
 };
