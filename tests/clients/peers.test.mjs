@@ -78,9 +78,10 @@ describe("the application", { concurrency: true }, () => {
           a.emit("pubroom", "red", "to red");
           a.emit("pubroom", "blue", LONG);
           a.emit("pubroom", "nobody's", "to nobody");
+          for (const message of MESSAGES) a.emit("pubroom", "red", message);
           a.emit("pub", "to all");
-          assert.deepEqual(await heard(c, 3), inOrder(name, ["to red", LONG, "to all"]));
-          assert.deepEqual(await heard(b, 2), inOrder(name, ["to red", "to all"]));
+          assert.deepEqual(await heard(c, 3 + MESSAGES.length), inOrder(name, ["to red", LONG, ...MESSAGES, "to all"]));
+          assert.deepEqual(await heard(b, 2 + MESSAGES.length), inOrder(name, ["to red", ...MESSAGES, "to all"]));
           assert.deepEqual(await heard(a, 1), inOrder(name, ["to all"]));
 
           // Who has gone is in no room any more, and harms nobody.

@@ -55,7 +55,7 @@ fn register(io: &Io) -> Result<(), RegisterError> {
     let clients = io.sockets();
     clients.on("pub", async |Data(data): Data<Value>, io: Io| io.emit("msg", &(data,)))?;
     clients.on("pubroom", async |Args((room, data)): Args<(String, Value)>, io: Io| {
-        io.to(room).emit("msg", &data)
+        io.to(room).emit("msg", &(data,))
     })?;
     clients.on("join", join)?;
     clients.on("echo", async |Data(data): Data<Value>, ack: Ack| ack.send(&(data,)))?;
