@@ -95,6 +95,15 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 
+test("when no run can be made, it says why of each, and that nothing was measured", async () => {
+  const child = new Child(binary("fanfare-load"), ["compare", "--scenario", "rooms", "--servers", "node", "--rounds", "2", "--", "--rooms", "0"]);
+  assert.equal((await soon("it ends", child.exited, 60_000)).code, 69, child.report("did not end well"));
+  // Its output may be read after its end is heard of.
+  for (const reason of [/rooms --rooms 0, node: run 1: failed: .*'0'.*--rooms/, /^.*fanfare-load: nothing was measured: no run of any server has a report$/m]) {
+    await until(() => child.report(`did not say ${reason}`), () => reason.test(child.report("")));
+  }
+});
+
 test("without the peers it says where it looked, and what to do", async () => {
   const child = new Child(binary("fanfare-load"), ["compare", "--all", "--peers", scratch()]);
   assert.equal((await soon("it ends", child.exited)).code, 69);

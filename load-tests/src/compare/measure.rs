@@ -27,7 +27,37 @@ pub(super) struct Run {
     pub(super) report: Value,
     /// What was wrong with what the server did, for people.
     pub(super) faults: Vec<String>,
+    /// Whether a target may be judged by it.
+    pub(super) soundness: Soundness,
+    /// What the generator says of the run, and of itself.
+    pub(super) remarks: Vec<String>,
 }
+
+/// How far what a server did was what it should do. Who loses or repeats something does less, or more, than what its CPU is divided by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Soundness {
+    #[default]
+    Clean,
+    /// Everything came, once, and some of it in another order.
+    Swapped,
+    Spoiled,
+}
+
+/// What a report counts of things that went wrong.
+const COUNTED: [(&str, &str, Soundness); 12] = [
+    ("lost", "lost", Soundness::Spoiled),
+    ("missed", "missed", Soundness::Spoiled),
+    ("duplicate", "twice", Soundness::Spoiled),
+    ("out_of_order", "out of order", Soundness::Swapped),
+    ("given_up", "given up", Soundness::Spoiled),
+    ("stray", "in the wrong room", Soundness::Spoiled),
+    ("unexpected", "unexpected", Soundness::Spoiled),
+    ("wrong", "wrong", Soundness::Spoiled),
+    ("failed", "failed", Soundness::Spoiled),
+    ("disconnected", "disconnected", Soundness::Spoiled),
+    ("deserted", "deserted", Soundness::Spoiled),
+    ("not_recovered", "not recovered", Soundness::Spoiled),
+];
 
 /// Measures one server by one row; why it could not be measured, if it could not.
 pub(super) async fn measure(peers: &Peers, peer: Peer, row: &Row) -> Result<Run, String> {
@@ -136,31 +166,42 @@ async fn scenario(flags: &[String], nodes: &[Node], pids: &[u32]) -> Result<Run,
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(said.trim().trim_start_matches("fanfare-load: ").to_owned());
     };
-    let faults = faults(&report);
-    Ok(Run { report, faults })
+    let (faults, soundness) = faults(&report);
+    let remarks = remarks(&report, &String::from_utf8_lossy(&output.stderr));
+    Ok(Run {
+        report,
+        faults,
+        soundness,
+        remarks,
+    })
 }
 
-/// What a report says of things that went wrong.
-fn faults(report: &Value) -> Vec<String> {
-    let counted = [
-        ("lost", "lost"),
-        ("duplicate", "twice"),
-        ("out_of_order", "out of order"),
-        ("stray", "in the wrong room"),
-        ("unexpected", "unexpected"),
-        ("wrong", "wrong"),
-        ("failed", "failed"),
-        ("disconnected", "disconnected"),
-    ];
-    let count = |field| report.get(field).and_then(Value::as_u64).unwrap_or_default();
-    let mut faults: Vec<_> = counted
-        .iter()
-        .filter(|(field, _)| count(field) > 0)
-        .map(|(field, what)| format!("{} {what}", count(field)))
-        .collect();
-    let missing = report.get("server_cpu_cores").is_some_and(Value::is_null);
-    faults.extend(missing.then(|| "a process of the server ended".to_owned()));
-    faults
+/// What a report says of things that went wrong, and the worst of it.
+fn faults(report: &Value) -> (Vec<String>, Soundness) {
+    let (mut faults, mut worst) = (Vec::new(), Soundness::Clean);
+    for (field, what, soundness) in COUNTED {
+        let count = report.get(field).and_then(Value::as_u64).unwrap_or_default();
+        if count > 0 {
+            faults.push(format!("{count} {what}"));
+            worst = worst.max(soundness);
+        }
+    }
+    if report.get("server_cpu_cores").is_some_and(Value::is_null) {
+        faults.push("a process of the server ended".to_owned());
+        worst = Soundness::Spoiled;
+    }
+    (faults, worst)
+}
+
+/// What is no fault of the server: its generator was saturated, or late, or a bound of `--fail-if` was broken.
+fn remarks(report: &Value, said: &str) -> Vec<String> {
+    let lines = said
+        .lines()
+        .map(|line| line.trim_start_matches("fanfare-load: ").trim_start_matches("warning: "));
+    let mut remarks: Vec<_> = lines.map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let late = report.get("overrun").and_then(Value::as_u64).filter(|late| *late > 0);
+    remarks.extend(late.map(|late| format!("{late} left late")));
+    remarks
 }
 
 #[cfg(test)]
@@ -172,8 +213,36 @@ mod tests {
     #[test]
     fn what_went_wrong_is_told_and_what_did_not_is_not() {
         let good = json!({ "lost": 0, "delivered": 7, "disconnected": 0, "server_cpu_cores": 0.5 });
-        assert!(faults(&good).is_empty());
+        assert_eq!(faults(&good), (Vec::new(), Soundness::Clean));
         let bad = json!({ "lost": 3, "out_of_order": 1, "disconnected": 0, "server_cpu_cores": null });
-        assert_eq!(faults(&bad), ["3 lost", "1 out of order", "a process of the server ended"]);
+        let wanted = ["3 lost", "1 out of order", "a process of the server ended"].map(str::to_owned);
+        assert_eq!(faults(&bad), (wanted.to_vec(), Soundness::Spoiled));
+        let swapped = json!({ "lost": 0, "out_of_order": 2, "server_cpu_cores": 0.5 });
+        assert_eq!(faults(&swapped), (vec!["2 out of order".to_owned()], Soundness::Swapped));
+    }
+
+    #[test]
+    fn whatever_makes_a_figure_be_of_less_than_was_asked_for_spoils_it() {
+        for (field, text) in [
+            ("missed", "2 missed"),
+            ("given_up", "2 given up"),
+            ("deserted", "2 deserted"),
+            ("not_recovered", "2 not recovered"),
+        ] {
+            let report = json!({ field: 2, "server_cpu_cores": 0.5 });
+            assert_eq!(faults(&report), (vec![text.to_owned()], Soundness::Spoiled), "{field}");
+        }
+    }
+
+    #[test]
+    fn what_the_generator_says_of_itself_is_a_remark_and_no_fault() {
+        let report = json!({ "own_saturated": true, "overrun": 7, "server_cpu_cores": 0.5 });
+        assert!(faults(&report).0.is_empty());
+        let said = "fanfare-load: warning: the generator was saturated\n\nfanfare-load: --fail-if lost<1: lost is 0\n";
+        assert_eq!(
+            remarks(&report, said),
+            ["the generator was saturated", "--fail-if lost<1: lost is 0", "7 left late"]
+        );
+        assert!(remarks(&json!({ "overrun": 0 }), "").is_empty());
     }
 }

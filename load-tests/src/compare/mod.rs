@@ -66,6 +66,9 @@ enum CompareError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// There is no figure at all: whoever asks the exit code is not to take that for a comparison.
+    #[error("nothing was measured: no run of any server has a report")]
+    Nothing,
     /// Signals cannot be heard: then processes could outlive the comparison.
     #[error("cannot listen to signals: {0}")]
     Signals(io::Error),
@@ -78,6 +81,14 @@ struct Comparison {
     servers: Vec<Peer>,
     rows: Vec<Outcome>,
     sweeps: Vec<Swept>,
+}
+
+impl Comparison {
+    /// Those of the rows and of the steps of all sweeps.
+    fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        let steps = self.sweeps.iter().flat_map(|sweep| sweep.steps.iter().map(|(_, outcome)| outcome));
+        self.rows.iter().chain(steps)
+    }
 }
 
 /// One figure against a number that grows.
@@ -106,7 +117,7 @@ pub(crate) async fn carry_out(args: &Compare) -> ExitCode {
             Err(error) => Err(CompareError::Signals(error)),
         },
     };
-    match made.and_then(|comparison| publish(args, &comparison)) {
+    match made.and_then(|comparison| publish(args, &comparison).and_then(|()| judge(&comparison))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fanfare-load: {error}");
@@ -252,7 +263,8 @@ impl Bench<'_> {
                     };
                     Some(format!("{named}{} {}", table::number(value), figure.unit))
                 });
-                figures.chain(run.faults.iter().cloned()).collect::<Vec<_>>().join(", ")
+                let said = run.faults.iter().chain(&run.remarks).cloned();
+                figures.chain(said).collect::<Vec<_>>().join(", ")
             }
             Err(error) => error.clone(),
         };
@@ -302,13 +314,20 @@ fn publish(args: &Compare, comparison: &Comparison) -> Result<(), CompareError> 
     for sweep in sweeps {
         println!("{}\n\n{}", sweep.title, table::sweep(sweep, servers));
     }
-    let all = rows
-        .iter()
-        .chain(sweeps.iter().flat_map(|sweep| sweep.steps.iter().map(|(_, outcome)| outcome)));
-    for fault in table::faults(all) {
-        println!("* {fault}");
+    let said = [table::faults(comparison.outcomes()), table::remarks(comparison.outcomes())];
+    for line in said.iter().flatten() {
+        println!("* {line}");
     }
     Ok(())
+}
+
+/// What is printed without a figure tells why; it is no comparison all the same.
+fn judge(comparison: &Comparison) -> Result<(), CompareError> {
+    if comparison.outcomes().any(Outcome::has_reports) {
+        Ok(())
+    } else {
+        Err(CompareError::Nothing)
+    }
 }
 
 #[cfg(test)]
@@ -344,6 +363,22 @@ mod tests {
         );
         assert!(names("compare").is_err());
         assert!(names("compare --all --scenario echo").is_err());
+    }
+
+    #[test]
+    fn a_comparison_without_a_report_is_none() {
+        let measured = Comparison {
+            rows: vec![outcome::tests::outcome()],
+            ..Comparison::default()
+        };
+        assert!(judge(&measured).is_ok());
+        let runs = Runs::from([(Peer::Node, vec![Err("cannot connect".to_owned())])]);
+        let failed = Outcome::new(&rows::table().swap_remove(0), &[Peer::Node], &runs, BTreeMap::new());
+        let nothing = Comparison {
+            rows: vec![failed],
+            ..Comparison::default()
+        };
+        assert!(judge(&nothing).unwrap_err().to_string().starts_with("nothing was measured"));
     }
 
     #[test]

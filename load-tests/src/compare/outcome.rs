@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    measure::Run,
+    measure::{Run, Soundness},
     peers::Peer,
     rows::{self, Figure, Row, Target},
 };
@@ -21,6 +21,8 @@ pub(super) struct Outcome {
     pub(super) figures: Vec<Compared>,
     /// What went wrong, by server: each run that was not clean, from 1 on.
     pub(super) faults: BTreeMap<Peer, BTreeMap<usize, Vec<String>>>,
+    /// What the generator said of runs, in the same way.
+    pub(super) remarks: BTreeMap<Peer, BTreeMap<usize, Vec<String>>>,
     /// Why a server was not measured at all.
     pub(super) lacks: BTreeMap<Peer, String>,
     /// The distribution of times, of the run whose median is the median of all; pairs of a quantile and milliseconds.
@@ -56,6 +58,7 @@ pub(super) struct Judged {
     pub(super) of: Option<Peer>,
     pub(super) at_most: f64,
     pub(super) reached: Option<f64>,
+    /// `null` though something was reached: a run was not clean, so that the figures are not of the same work.
     pub(super) met: Option<bool>,
 }
 
@@ -84,25 +87,22 @@ impl Outcome {
                 .map(rows::figures_of)
                 .unwrap_or_default();
         }
-        let faults = |runs: &Vec<Result<Run, String>>| -> BTreeMap<usize, Vec<String>> {
-            let of_run = |run: &Result<Run, String>| {
-                run.as_ref()
-                    .map_or_else(|error| vec![format!("failed: {error}")], |run| run.faults.clone())
-            };
-            let numbered = runs.iter().enumerate().map(|(number, run)| (number + 1, of_run(run)));
-            numbered.filter(|(_, faults)| !faults.is_empty()).collect()
+        let faults = |run: &Result<Run, String>| {
+            run.as_ref()
+                .map_or_else(|error| vec![format!("failed: {error}")], |run| run.faults.clone())
         };
+        let sound = |peer: Peer| sound(runs, peer, servers.first() == Some(&peer));
         Self {
             name: row.name.clone(),
             title: row.title.clone(),
             nodes: row.nodes,
             flags: row.flags.clone(),
-            figures: figures.iter().map(|figure| Compared::new(figure, servers, &reports)).collect(),
-            faults: runs
+            figures: figures
                 .iter()
-                .map(|(peer, runs)| (*peer, faults(runs)))
-                .filter(|(_, faults)| !faults.is_empty())
+                .map(|figure| Compared::new(figure, servers, &reports, sound))
                 .collect(),
+            faults: by_run(runs, faults),
+            remarks: by_run(runs, |run| run.as_ref().map(|run| run.remarks.clone()).unwrap_or_default()),
             lacks,
             curves: reports
                 .iter()
@@ -111,10 +111,35 @@ impl Outcome {
             reports,
         }
     }
+
+    /// Whether a scenario told anything of any server.
+    pub(super) fn has_reports(&self) -> bool {
+        self.reports.values().flatten().any(Option::is_some)
+    }
+}
+
+/// What is to be said of runs, by server and number, of those of which there is something to say.
+fn by_run(runs: &Runs, of: impl Fn(&Result<Run, String>) -> Vec<String>) -> BTreeMap<Peer, BTreeMap<usize, Vec<String>>> {
+    let of_server = |runs: &Vec<Result<Run, String>>| -> BTreeMap<usize, Vec<String>> {
+        let numbered = runs.iter().enumerate().map(|(number, run)| (number + 1, of(run)));
+        numbered.filter(|(_, said)| !said.is_empty()).collect()
+    };
+    let all = runs.iter().map(|(peer, runs)| (*peer, of_server(runs)));
+    all.filter(|(_, said)| !said.is_empty()).collect()
+}
+
+/// Whether a verdict may rest on the runs of a server. Of one that another is measured by, order is not asked for: socketioxide is known to
+/// swap messages, and what is out of order has been sent and is counted like the rest. Nor do its failed runs matter: they are in no ratio.
+fn sound(runs: &Runs, peer: Peer, judged: bool) -> bool {
+    let worst = if judged { Soundness::Clean } else { Soundness::Swapped };
+    runs.get(&peer)
+        .into_iter()
+        .flatten()
+        .all(|run| run.as_ref().map_or(!judged, |run| run.soundness <= worst))
 }
 
 impl Compared {
-    fn new(figure: &Figure, servers: &[Peer], reports: &BTreeMap<Peer, Vec<Option<Value>>>) -> Self {
+    fn new(figure: &Figure, servers: &[Peer], reports: &BTreeMap<Peer, Vec<Option<Value>>>, sound: impl Fn(Peer) -> bool) -> Self {
         let read = |report: &Option<Value>| report.as_ref().and_then(|report| report.pointer(&figure.pointer)?.as_f64());
         let values: BTreeMap<Peer, Vec<Option<f64>>> = reports
             .iter()
@@ -145,7 +170,9 @@ impl Compared {
                     of,
                     at_most,
                     reached,
-                    met: reached.map(|reached| reached <= at_most),
+                    met: reached
+                        .filter(|_| own.is_none_or(|own| sound(*own)) && of.is_none_or(&sound))
+                        .map(|reached| reached <= at_most),
                 }
             }),
             servers: spreads,
@@ -205,13 +232,25 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// An outcome of two rounds, as if it had been measured: CPU of 2 and 3 against 4, 6 and none, a run that lost, one that failed.
+    /// An outcome of two rounds, as if it had been measured: CPU of 2 and 3 against 4, 6 and none, a run that lost, one that failed, and
+    /// one of which the generator had something to say.
     pub(in crate::compare) fn outcome() -> Outcome {
         let run = |cpu: f64, faults: &[&str]| {
             let curve = [[0.0, cpu / 10.0], [0.5, cpu], [0.9, cpu * 2.0], [1.0, cpu * 9.0]];
             let report = json!({ "server_cpu_us_per_delivery": cpu, "latency_curve_ms": curve });
+            let soundness = if faults.is_empty() { Soundness::Clean } else { Soundness::Spoiled };
             let faults = faults.iter().map(|fault| (*fault).to_owned()).collect();
-            Ok(Run { report, faults })
+            let remarks = if cpu > 2.0 {
+                Vec::new()
+            } else {
+                vec!["the generator was saturated".to_owned()]
+            };
+            Ok(Run {
+                report,
+                faults,
+                soundness,
+                remarks,
+            })
         };
         let runs = BTreeMap::from([
             (Peer::Fanfare, vec![run(2.0, &[]), run(3.0, &[])]),
@@ -256,8 +295,11 @@ pub(super) mod tests {
         let judged = figure.target.as_ref().unwrap();
         assert_eq!(
             (judged.of, judged.reached, judged.met),
-            (Some(Peer::Socketioxide), Some(0.5), Some(false))
+            (Some(Peer::Socketioxide), Some(0.5), None),
+            "of what lost something nothing is said"
         );
+        let remarks = BTreeMap::from([(1, vec!["the generator was saturated".to_owned()])]);
+        assert_eq!(outcome.remarks, BTreeMap::from([(Peer::Fanfare, remarks)]));
         assert_eq!(
             outcome.faults[&Peer::Socketioxide],
             BTreeMap::from([(1, vec!["3 lost".to_owned()])])
@@ -277,7 +319,7 @@ pub(super) mod tests {
         };
         let reports = BTreeMap::from([(Peer::Fanfare, vec![Some(json!({ "a": 4.0 }))])]);
         let judged = |target| {
-            Compared::new(&figure(target), &[Peer::Fanfare, Peer::Floor], &reports)
+            Compared::new(&figure(target), &[Peer::Fanfare, Peer::Floor], &reports, |_| true)
                 .target
                 .unwrap()
                 .met
@@ -285,7 +327,50 @@ pub(super) mod tests {
         assert_eq!(judged(Target::AtMost(4.0)), Some(true));
         assert_eq!(judged(Target::AtMost(3.9)), Some(false));
         assert_eq!(judged(Target::Ratio(Peer::Floor, 1.3)), None);
-        let of_another = Compared::new(&figure(Target::AtMost(4.0)), &[Peer::Node, Peer::Fanfare], &reports);
+        let of_another = Compared::new(&figure(Target::AtMost(4.0)), &[Peer::Node, Peer::Fanfare], &reports, |_| true);
         assert_eq!(of_another.target, None);
+        // A number by itself needs nobody else.
+        let alone = |sound: fn(Peer) -> bool| {
+            let judged = Compared::new(&figure(Target::AtMost(4.0)), &[Peer::Fanfare, Peer::Floor], &reports, sound);
+            judged.target.unwrap().met
+        };
+        assert_eq!(alone(|peer| peer == Peer::Fanfare), Some(true));
+        assert_eq!(alone(|peer| peer != Peer::Fanfare), None);
+    }
+
+    #[test]
+    fn a_verdict_stays_open_when_either_side_was_not_clean_but_for_the_order_of_the_other() {
+        let run = |soundness| {
+            Ok(Run {
+                report: json!({ "server_cpu_us_per_delivery": 1.0 }),
+                faults: Vec::new(),
+                soundness,
+                remarks: Vec::new(),
+            })
+        };
+        let failed = || Err("cannot connect".to_owned());
+        let met = |own: Result<Run, String>, other: Result<Run, String>| {
+            let runs = BTreeMap::from([
+                (Peer::Fanfare, vec![run(Soundness::Clean), own]),
+                (Peer::Socketioxide, vec![run(Soundness::Clean), other]),
+            ]);
+            let outcome = Outcome::new(
+                &rows::table().swap_remove(0),
+                &[Peer::Fanfare, Peer::Socketioxide],
+                &runs,
+                BTreeMap::new(),
+            );
+            let judged = outcome.figures[0].target.clone().unwrap();
+            assert_eq!(judged.reached, Some(1.0));
+            judged.met
+        };
+        let judged = Some(false);
+        assert_eq!(met(run(Soundness::Clean), run(Soundness::Clean)), judged);
+        assert_eq!(met(run(Soundness::Clean), run(Soundness::Swapped)), judged);
+        assert_eq!(met(run(Soundness::Clean), failed()), judged);
+        assert_eq!(met(run(Soundness::Clean), run(Soundness::Spoiled)), None);
+        assert_eq!(met(run(Soundness::Swapped), run(Soundness::Clean)), None);
+        assert_eq!(met(run(Soundness::Spoiled), run(Soundness::Clean)), None);
+        assert_eq!(met(failed(), run(Soundness::Clean)), None);
     }
 }

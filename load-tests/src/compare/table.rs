@@ -1,5 +1,7 @@
 //! The table, for people: Markdown whose columns stand below each other.
 
+use std::collections::BTreeMap;
+
 use super::{
     Swept,
     outcome::{Compared, Judged, Outcome, Spread},
@@ -51,12 +53,24 @@ pub(super) fn sweep(sweep: &Swept, servers: &[Peer]) -> String {
 
 /// What went wrong, a line for each server and row.
 pub(super) fn faults<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Vec<String> {
+    by_run(outcomes, |outcome| &outcome.faults)
+}
+
+/// What the generator had to say, a line for each server and row.
+pub(super) fn remarks<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Vec<String> {
+    by_run(outcomes, |outcome| &outcome.remarks)
+}
+
+fn by_run<'a>(
+    outcomes: impl IntoIterator<Item = &'a Outcome>,
+    of: impl Fn(&'a Outcome) -> &'a BTreeMap<Peer, BTreeMap<usize, Vec<String>>>,
+) -> Vec<String> {
     let mut lines = Vec::new();
     for outcome in outcomes {
-        for (peer, runs) in &outcome.faults {
+        for (peer, runs) in of(outcome) {
             let runs: Vec<_> = runs
                 .iter()
-                .map(|(number, faults)| format!("run {number}: {}", faults.join(", ")))
+                .map(|(number, said)| format!("run {number}: {}", said.join(", ")))
                 .collect();
             lines.push(format!("{}, {}: {}", outcome.title, peer.name(), runs.join("; ")));
         }
@@ -131,7 +145,8 @@ pub(super) fn verdict(judged: &Judged) -> String {
     match (met, reached) {
         (Some(true), Some(reached)) => format!("{target}: {}, met", number(*reached)),
         (Some(false), Some(reached)) => format!("{target}: {}, MISSED", number(*reached)),
-        _ => format!("{target}: not measured"),
+        (None, Some(reached)) => format!("{target}: {}, not clean", number(*reached)),
+        (_, None) => format!("{target}: not measured"),
     }
 }
 
@@ -192,7 +207,7 @@ mod tests {
             "-",
             "0.500",
             "-",
-            "<= 0.333 of socketioxide: 0.500, MISSED",
+            "<= 0.333 of socketioxide: 0.500, not clean",
         ];
         assert_eq!(cells, wanted);
         assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{table}");
@@ -206,6 +221,26 @@ mod tests {
             format!("{title}, socketioxide: run 1: 3 lost"),
         ];
         assert_eq!(faults(&[outcome()]), wanted);
+        assert_eq!(
+            remarks(&[outcome()]),
+            [format!("{title}, fanfare: run 1: the generator was saturated")]
+        );
+    }
+
+    #[test]
+    fn a_verdict_says_what_was_reached_and_whether_that_may_be_judged() {
+        let text = |reached, met| {
+            verdict(&Judged {
+                of: None,
+                at_most: 4.0,
+                reached,
+                met,
+            })
+        };
+        assert_eq!(text(Some(3.0), Some(true)), "<= 4.00: 3.00, met");
+        assert_eq!(text(Some(5.0), Some(false)), "<= 4.00: 5.00, MISSED");
+        assert_eq!(text(Some(3.0), None), "<= 4.00: 3.00, not clean");
+        assert_eq!(text(None, None), "<= 4.00: not measured");
     }
 
     #[test]

@@ -183,7 +183,10 @@ impl<F: Findings> Report<F> {
         };
         let mut findings = F::default();
         findings.fill(servers);
-        Self::new(connections, findings, used)
+        let mut report = Self::new(connections, findings, used);
+        // What is told for each is a number where there is one of them.
+        report.costs.count = 1;
+        report
     }
 
     /// Whether the servers did something wrong.
@@ -271,9 +274,16 @@ impl Display for Connections {
 }
 
 impl Costs {
-    /// Microseconds of a CPU time for each of what is counted.
-    fn each(&self, cpu: std::time::Duration) -> f64 {
-        cpu.as_secs_f64() * 1e6 / self.count.max(1) as f64
+    /// Microseconds of a CPU time for each of what is counted; `None` if there was nothing to count.
+    fn each(&self, cpu: std::time::Duration) -> Option<f64> {
+        (self.count > 0).then(|| cpu.as_secs_f64() * 1e6 / self.count as f64)
+    }
+
+    /// The same, for people.
+    fn told(&self, cpu: std::time::Duration) -> String {
+        let each = self.each;
+        self.each(cpu)
+            .map_or_else(|| format!("no {each} to be counted for"), |cpu| format!("{cpu:.2} us per {each}"))
     }
 
     fn saturation(&self, overrun: Option<(u64, u64)>) -> String {
@@ -291,13 +301,13 @@ impl Serialize for Costs {
         let (used, each) = (&self.used, self.each);
         let all = used.by_servers();
         let by_pid = |of: fn(&crate::cpu::UsedBy) -> u64| -> Vec<_> { used.servers.iter().map(|one| one.as_ref().map(of)).collect() };
-        let cpu_by_pid: Vec<_> = used.servers.iter().map(|one| one.map(|one| self.each(one.cpu))).collect();
+        let cpu_by_pid: Vec<_> = used.servers.iter().map(|one| one.and_then(|one| self.each(one.cpu))).collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(&format!("own_cpu_us_per_{each}"), &self.each(used.own))?;
         map.serialize_entry("own_cpu_cores", &used.cores(used.own))?;
         map.serialize_entry("own_cores", &self.own_cores)?;
         map.serialize_entry("own_saturated", &self.saturated)?;
-        map.serialize_entry(&format!("server_cpu_us_per_{each}"), &all.map(|all| self.each(all.cpu)))?;
+        map.serialize_entry(&format!("server_cpu_us_per_{each}"), &all.and_then(|all| self.each(all.cpu)))?;
         map.serialize_entry(&format!("server_cpu_us_per_{each}_by_pid"), &cpu_by_pid)?;
         map.serialize_entry("server_cpu_cores", &all.map(|all| used.cores(all.cpu)))?;
         map.serialize_entry("server_rss_kib", &all.map(|all| all.memory.resident))?;
@@ -310,12 +320,12 @@ impl Serialize for Costs {
 
 impl Display for Costs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (used, each) = (&self.used, self.each);
-        let (own, cores) = (self.each(used.own), used.cores(used.own));
-        writeln!(f, "generator CPU  {own:.2} us per {each}, {cores:.2} of {} cores", self.own_cores)?;
+        let used = &self.used;
+        let (own, cores) = (self.told(used.own), used.cores(used.own));
+        writeln!(f, "generator CPU  {own}, {cores:.2} of {} cores", self.own_cores)?;
         let Some(all) = used.by_servers() else { return Ok(()) };
-        let (cpu, cores) = (self.each(all.cpu), used.cores(all.cpu));
-        writeln!(f, "server CPU     {cpu:.2} us per {each}, {cores:.2} cores")?;
+        let (cpu, cores) = (self.told(all.cpu), used.cores(all.cpu));
+        writeln!(f, "server CPU     {cpu}, {cores:.2} cores")?;
         let mib = |kib: u64| kib as f64 / 1024.0;
         let (resident, anonymous) = (mib(all.memory.resident), mib(all.memory.anonymous));
         writeln!(f, "server memory  {resident:.1} MiB resident, {anonymous:.1} MiB of it anonymous")
@@ -394,6 +404,22 @@ mod tests {
         assert_eq!(json["server_cpu_us_per_apple_by_pid"], serde_json::json!([100.0, 300.0]));
         assert_eq!((value("server_rss_kib"), value("server_rss_anon_kib")), (4000.0, 2000.0));
         assert_eq!((value("own_cpu_cores"), value("server_cpu_cores")), (0.05, 0.04));
+    }
+
+    #[test]
+    fn for_each_of_nothing_nothing_is_told() {
+        let report = report(apples(0, 0, 0), 0.05);
+        let json = serde_json::json!(report);
+        assert!(
+            json["server_cpu_us_per_apple"].is_null() && json["own_cpu_us_per_apple"].is_null(),
+            "{json}"
+        );
+        assert_eq!(json["server_cpu_us_per_apple_by_pid"], serde_json::json!([null, null]));
+        assert_eq!(json["server_cpu_cores"], 0.04);
+        assert!(
+            report.to_string().contains("server CPU     no apple to be counted for, 0.04 cores"),
+            "{report}"
+        );
     }
 
     #[test]

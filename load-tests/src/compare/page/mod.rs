@@ -35,17 +35,18 @@ pub(super) fn page(comparison: &Comparison) -> String {
     }
     page += &section("Distribution of times", rows.iter().filter_map(|row| distribution(row, servers)));
     page += &section("How cost grows", sweeps.iter().map(|swept| growth(swept, servers)));
-    let all = rows
-        .iter()
-        .chain(sweeps.iter().flat_map(|sweep| sweep.steps.iter().map(|(_, outcome)| outcome)));
-    let faults: Vec<_> = table::faults(all)
-        .iter()
-        .map(|fault| format!("<li>{}</li>\n", escape(fault)))
-        .collect();
-    if !faults.is_empty() {
-        page += &format!("<h2>What went wrong</h2>\n<ul>\n{}</ul>\n", faults.concat());
-    }
+    page += &list("What went wrong", &table::faults(comparison.outcomes()));
+    page += &list("What the generator had to say", &table::remarks(comparison.outcomes()));
     page + "</body>\n</html>\n"
+}
+
+/// Lines below a headline; nothing if there are none.
+fn list(title: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let items: String = lines.iter().map(|line| format!("<li>{}</li>\n", escape(line))).collect();
+    format!("<h2>{title}</h2>\n<ul>\n{items}</ul>\n")
 }
 
 /// Charts below a headline; nothing if there are none.
@@ -189,11 +190,12 @@ mod tests {
         for wanted in [
             "<td>2.50 [2.00-3.00]</td>",
             "<td>5.00 [4.00-6.00] (lost)</td>",
-            "<td class=\"missed\">&lt;= 0.333 of socketioxide: 0.500, MISSED</td>",
+            "<td class=\"none\">&lt;= 0.333 of socketioxide: 0.500, not clean</td>",
             "<figcaption>CPU &amp; connections</figcaption>",
             ">share of all at or below</text>",
             ">us CPU per delivery</text>",
             "socketioxide: run 1: 3 lost</li>",
+            "fanfare: run 1: the generator was saturated</li>",
         ] {
             assert!(page.contains(wanted), "{wanted} in {page}");
         }
