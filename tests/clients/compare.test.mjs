@@ -73,7 +73,7 @@ test("a cluster has its backend counted", async () => {
   assert.deepEqual(row.lacks, { floor: "no cluster" });
 });
 
-for (const signal of ["SIGINT", "SIGTERM"]) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   test(`interrupted by ${signal} it ends, and all that it has started with it`, async () => {
     const flags = ["--scenario", "fanout", "--nodes", "3", "--servers", "node", "--", "--connections", "6", "--rate", "50", "--duration", "100"];
     const child = new Child(binary("fanfare-load"), ["compare", ...flags]);

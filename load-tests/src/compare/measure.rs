@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -13,8 +13,6 @@ use super::{
 };
 use crate::client::{Client, Route, Transport};
 
-/// How long a scenario may take beyond what its duration says.
-const LONGEST: Duration = Duration::from_secs(600);
 /// How long the nodes of a cluster are given to find each other.
 const ACQUAINTED: Duration = Duration::from_secs(20);
 /// How often redis-server is started when its port has been taken by somebody else meanwhile.
@@ -61,22 +59,37 @@ const COUNTED: [(&str, &str, Soundness); 12] = [
 
 /// Measures one server by one row; why it could not be measured, if it could not.
 pub(super) async fn measure(peers: &Peers, peer: Peer, row: &Row) -> Result<Run, String> {
-    let text = |error: super::process::ProcessError| error.to_string();
     let backend = if row.nodes > 1 { Some(redis().await?) } else { None };
     let url = backend.as_ref().map(|backend| backend.url.as_str());
-    let mut nodes = try_join_all((0..row.nodes).map(|_| peers.start(peer, url))).await.map_err(text)?;
-    if row.nodes > 1 {
-        acquaint(&nodes).await?;
+    let (mut nodes, mut failure) = (Vec::new(), None);
+    for started in join_all((0..row.nodes).map(|_| peers.start(peer, url))).await {
+        match started {
+            Ok(node) => nodes.push(node),
+            Err(error) => failure = Some(error.to_string()),
+        }
     }
-    let mut pids: Vec<_> = nodes.iter().map(|node| node.process.pid).collect();
-    pids.extend(backend.as_ref().map(|backend| backend.process.pid));
-    let run = scenario(&row.flags, &nodes, &pids).await;
-    // That one of them has ended explains more than what the scenario says of it.
-    for node in &mut nodes {
-        node.process.check().map_err(text)?;
-    }
+    let run = match failure {
+        Some(error) => Err(error),
+        None => run(row, &mut nodes, backend.as_ref()).await,
+    };
+    // Whatever came of it: the next server has the machine to itself.
     for process in nodes.into_iter().chain(backend).map(|node| node.process) {
         process.stop().await;
+    }
+    run
+}
+
+/// Runs a row's scenario against servers that listen.
+async fn run(row: &Row, nodes: &mut [Node], backend: Option<&Node>) -> Result<Run, String> {
+    if row.nodes > 1 {
+        acquaint(nodes).await?;
+    }
+    let mut pids: Vec<_> = nodes.iter().map(|node| node.process.pid).collect();
+    pids.extend(backend.map(|backend| backend.process.pid));
+    let run = scenario(&row.flags, nodes, &pids).await;
+    // That one of them has ended explains more than what the scenario says of it.
+    for node in nodes {
+        node.process.check().map_err(|error| error.to_string())?;
     }
     run
 }
@@ -106,7 +119,10 @@ async fn redis() -> Result<Node, String> {
                     url: format!("redis://127.0.0.1:{port}"),
                 });
             }
-            Err(error) => failure = error.to_string(),
+            Err(error) => {
+                failure = error.to_string();
+                process.stop().await;
+            }
         }
     }
     Err(failure)
@@ -155,12 +171,10 @@ async fn scenario(flags: &[String], nodes: &[Node], pids: &[u32]) -> Result<Run,
     let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let mut command = Command::new(program);
     command.args(flags).args(["--targets", &targets, "--server-pids", &pids, "--json"]);
-    // Its progress is for nobody, and its end is that of the comparison.
+    // Its progress is for nobody, and its end is that of the comparison. How long it takes is its own affair: it waits for nothing without
+    // a bound, and may have been asked for hours.
     let child = command.process_group(0).kill_on_drop(true).output();
-    let output = tokio::time::timeout(LONGEST, child)
-        .await
-        .map_err(|_| format!("the scenario took more than {} s", LONGEST.as_secs()))?
-        .map_err(|error| format!("the scenario: {error}"))?;
+    let output = child.await.map_err(|error| format!("the scenario: {error}"))?;
     let report: Option<Value> = serde_json::from_slice(&output.stdout).ok();
     let Some(report) = report else {
         let said = String::from_utf8_lossy(&output.stderr);

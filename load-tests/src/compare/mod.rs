@@ -129,9 +129,12 @@ pub(crate) async fn carry_out(args: &Compare) -> ExitCode {
 /// Ready when somebody wants it to end.
 async fn interrupted() -> io::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // Of a terminal that is closed.
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
     }
 }
 

@@ -9,8 +9,12 @@ use std::{
 };
 
 use clap::ValueEnum;
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process_group},
+};
 use serde::Serialize;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::process::{Process, ProcessError};
 
@@ -124,8 +128,13 @@ impl Peers {
             command.env("REDIS", url);
         }
         let mut process = Process::start(peer.name(), command)?;
-        let url = process.line("public ").await?;
-        Ok(Node { process, url })
+        match process.line("public ").await {
+            Ok(url) => Ok(Node { process, url }),
+            Err(error) => {
+                process.stop().await;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -210,9 +219,15 @@ async fn run(what: &str, command: &mut Command) -> Result<String, PeersError> {
         why,
     };
     eprintln!("fanfare-load: {what}: {}", words.join(" "));
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
-    let child = child.map_err(|error| failed(format!("cannot be started: {error}")))?;
+    let command = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let child = command.spawn().map_err(|error| failed(format!("cannot be started: {error}")))?;
+    let mut group = Group::of(&child);
     let output = child.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
+    group.leader = None;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
@@ -220,9 +235,36 @@ async fn run(what: &str, command: &mut Command) -> Result<String, PeersError> {
     }
 }
 
+/// The group of a process that has children of its own, as Cargo and npm have: ended together, unless the first of them ends before.
+struct Group {
+    leader: Option<Pid>,
+}
+
+impl Group {
+    /// That of a child which has been given one.
+    fn of(child: &Child) -> Self {
+        let leader = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        Self { leader }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader
+            && let Err(error) = kill_process_group(leader, Signal::KILL)
+            && error != Errno::SRCH
+        {
+            eprintln!("fanfare-load: cannot end the processes of group {leader}: {error}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::compare::process::tests::lives;
 
     #[test]
     fn the_peers_of_this_repository_are_found_and_others_missed_by_name() {
@@ -239,6 +281,34 @@ mod tests {
         assert_eq!(Peer::Floor.lacks(3, &[]), Some("no cluster"));
         assert_eq!(Peer::Floor.lacks(1, &[]), None);
         assert_eq!(Peer::Node.lacks(3, &flags), None);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_is_not_awaited_any_more_ends_with_the_processes_that_it_has_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 60 & echo $! > pid; wait"]).current_dir(directory.path());
+        let child = async {
+            loop {
+                let written = std::fs::read_to_string(directory.path().join("pid")).unwrap_or_default();
+                if let Some(pid) = written.strip_suffix('\n') {
+                    return pid.parse::<u32>().unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let bound = Duration::from_secs(10);
+        let child = tokio::select! {
+            ended = run("building", &mut shell) => panic!("it has ended: {ended:?}"),
+            child = tokio::time::timeout(bound, child) => child.unwrap(),
+        };
+        tokio::time::timeout(bound, async {
+            while lives(child) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .unwrap();
     }
 
     #[tokio::test]

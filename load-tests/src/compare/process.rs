@@ -158,7 +158,7 @@ async fn listen(stream: impl AsyncRead + Unpin, said: Arc<Mutex<VecDeque<String>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn shell(script: &str) -> Process {
@@ -167,7 +167,7 @@ mod tests {
         Process::start("a shell", command).unwrap()
     }
 
-    fn lives(pid: u32) -> bool {
+    pub(in crate::compare) fn lives(pid: u32) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // One that has ended, and whose end nobody has heard yet, is a zombie.
         !stat.is_empty() && !stat.contains(") Z ")
