@@ -195,7 +195,8 @@ pub(crate) struct Echo {
     /// Where and how to connect.
     #[command(flatten)]
     pub(crate) connecting: Connecting,
-    /// Events whose ack is awaited at any time, of all connections together, 1 to 1000000 [default: one for each connection].
+    /// Events whose ack is awaited at any time, of all connections together, which have their turns, 1 to 1000000 [default: as many as there
+    /// are connections].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) in_flight: Option<u32>,
     /// Seconds for which events are emitted, 0.1 to 86400.

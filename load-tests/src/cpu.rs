@@ -1,6 +1,7 @@
 //! CPU time of processes, from `/proc`, and what it was used for.
 
 use std::{
+    collections::BTreeMap,
     io,
     time::{Duration, Instant},
 };
@@ -25,6 +26,8 @@ pub(crate) struct CpuError {
 pub(crate) struct Meter {
     begun: Instant,
     own: Duration,
+    /// Of each thread of this process, by its id.
+    own_threads: BTreeMap<u32, Duration>,
     servers: Vec<Server>,
 }
 
@@ -43,6 +46,8 @@ pub(crate) struct Used {
     pub(crate) took: Duration,
     /// CPU time of the generator.
     pub(crate) own: Duration,
+    /// Of that of its threads which used most.
+    pub(crate) busiest: Duration,
     /// Of each of the servers' processes, in the order given; `None` for one that has ended meanwhile.
     pub(crate) servers: Vec<Option<UsedBy>>,
 }
@@ -66,6 +71,7 @@ impl Meter {
         Ok(Self {
             begun: Instant::now(),
             own: cpu(std::process::id())?,
+            own_threads: own_threads(),
             servers: pids
                 .iter()
                 .map(|pid| {
@@ -84,6 +90,7 @@ impl Meter {
         Used {
             took: self.begun.elapsed(),
             own: used(std::process::id()).unwrap_or_default().saturating_sub(self.own),
+            busiest: busiest(&self.own_threads, &own_threads()),
             servers: self.servers.iter().map(Server::used).collect(),
         }
     }
@@ -118,16 +125,45 @@ impl Used {
         })
     }
 
+    /// By the generator and those of the servers' processes that live.
+    pub(crate) fn by_all(&self) -> Duration {
+        self.own + self.servers.iter().flatten().map(|one| one.cpu).sum::<Duration>()
+    }
+
+    /// The same, used within `took`: what was waited for in vain afterwards took no CPU.
+    pub(crate) fn within(self, took: Duration) -> Self {
+        Self {
+            took: took.min(self.took),
+            ..self
+        }
+    }
+
     /// How many cores a CPU time kept busy.
     pub(crate) fn cores(&self, cpu: Duration) -> f64 {
         cpu.as_secs_f64() / self.took.as_secs_f64().max(f64::EPSILON)
     }
 }
 
-/// How many cores the generator may keep busy: as many as its threads, and as the kernel gives it.
-pub(crate) fn own_cores() -> usize {
-    let threads = tokio::runtime::Handle::try_current().map_or(usize::MAX, |runtime| runtime.metrics().num_workers());
-    std::thread::available_parallelism().map_or(1, usize::from).min(threads)
+/// How many cores the kernel gives the generator. Servers on this machine have the same ones.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What each thread of this process has used, by its id. One that ends meanwhile is left out: clients' threads do not.
+fn own_threads() -> BTreeMap<u32, Duration> {
+    let read = |entry: io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        Some((entry.file_name().to_str()?.parse().ok()?, parse(&stat)?))
+    };
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    threads.filter_map(read).collect()
+}
+
+/// The most that one thread used; one that was not there before has begun with nothing.
+fn busiest(before: &BTreeMap<u32, Duration>, after: &BTreeMap<u32, Duration>) -> Duration {
+    let used = |(id, cpu): (&u32, &Duration)| cpu.saturating_sub(before.get(id).copied().unwrap_or_default());
+    after.iter().map(used).max().unwrap_or_default()
 }
 
 /// User and system time that process `pid` has used, all its threads together; resolution 10 ms.
@@ -179,6 +215,26 @@ mod tests {
     }
 
     #[test]
+    fn the_busiest_thread_is_that_which_used_most_meanwhile() {
+        let seconds = |threads: &[(u32, u64)]| threads.iter().map(|(id, cpu)| (*id, Duration::from_secs(*cpu))).collect();
+        let busiest = |before: &[_], after: &[_]| super::busiest(&seconds(before), &seconds(after)).as_secs();
+        // The first has used more, and before.
+        assert_eq!(busiest(&[(1, 90), (2, 5)], &[(1, 91), (2, 9)]), 4);
+        assert_eq!(busiest(&[(1, 9)], &[(1, 10), (2, 3)]), 3);
+        assert_eq!(busiest(&[(1, 9)], &[]), 0);
+    }
+
+    #[test]
+    fn what_was_waited_for_in_vain_does_not_count_as_time() {
+        let used = Used {
+            took: Duration::from_secs(10),
+            ..Used::default()
+        };
+        let cores = |took| used.clone().within(Duration::from_secs(took)).cores(Duration::from_secs(2));
+        assert_eq!((cores(4), cores(10), cores(20)), (0.5, 0.2, 0.2));
+    }
+
+    #[test]
     fn a_process_that_has_ended_is_measured_no_more() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let meter = Meter::start(&[child.id(), std::process::id()]).unwrap();
@@ -187,6 +243,27 @@ mod tests {
         let used = meter.stop();
         assert!(used.servers[0].is_none() && used.servers[1].is_some(), "{used:?}");
         assert!(Meter::start(&[u32::MAX]).is_err());
+    }
+
+    #[test]
+    fn of_two_threads_that_are_busy_one_is_told() {
+        let meter = Meter::start(&[]).unwrap();
+        let barrier = std::sync::Barrier::new(3);
+        let spin = || {
+            while parse(&std::fs::read_to_string("/proc/thread-self/stat").unwrap()).unwrap() < TICK * 20 {}
+            // Both are to be there when they are looked at.
+            barrier.wait();
+            barrier.wait();
+        };
+        let used = std::thread::scope(|scope| {
+            scope.spawn(spin);
+            scope.spawn(spin);
+            barrier.wait();
+            let used = meter.stop();
+            barrier.wait();
+            used
+        });
+        assert!(used.busiest >= TICK * 20 && used.busiest * 3 < used.own * 2, "{used:?}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ pub(crate) enum RunError {
     /// A connection that the run begins with was not made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The publisher lost its connection: nothing is published any more.
-    #[error("the publisher lost its connection: {0}")]
+    /// A publisher lost its connection: what it published since is unknown, and it publishes no more.
+    #[error("a publisher lost its connection: {0}")]
     Publisher(ClientError),
     /// A server's process cannot be read.
     #[error(transparent)]

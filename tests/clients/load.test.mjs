@@ -337,6 +337,27 @@ describe("rooms: what is published in one comes to all of its members, and to no
     assert.deepEqual([report.in_flight, code], [null, 0]);
   });
 
+  test("what a member was to publish and cannot any more is told, and makes the exit code 1", async () => {
+    let victim;
+    const server = await referenceWith((socket, server) => {
+      peer(socket, server);
+      victim ??= socket.id;
+      let published = 0;
+      // The first message may be that which proves that it is in its room.
+      socket.on("pubroom", () => {
+        published += 1;
+        if (socket.id === victim && published > 2) socket.disconnect(true);
+      });
+    });
+    try {
+      const { code, report } = await load("rooms", [server.url], ["--rooms", "1", "--connections", "4", "--rate", "40", "--duration", "1", "--patience", "0.5"]);
+      assert.deepEqual([code, report.disconnected, report.published + report.unsent], [1, 1, 40], JSON.stringify(report));
+      assert.ok(report.unsent >= 5 && report.unsent <= 8 && report.overrun >= report.unsent, JSON.stringify(report));
+    } finally {
+      server.stop();
+    }
+  });
+
   for (const pace of [["--in-flight", "4"], ["--rate", "200", "--patience", "2"]]) {
     test(`whose members come back, ${pace[0]}`, async () => {
       let published = 0;
@@ -402,6 +423,42 @@ describe("acks", { concurrency: true }, () => {
     });
   }
 
+  test("however few the events are, all connections have their turn", async () => {
+    const asked = new Map();
+    const server = await referenceWith((socket, server) => {
+      peer(socket, server);
+      socket.on("echo", () => asked.set(socket.id, (asked.get(socket.id) ?? 0) + 1));
+    });
+    try {
+      const { code, report } = await load("echo", [server.url], ["--connections", "7", "--in-flight", "1", "--duration", "1"]);
+      assert.deepEqual([code, report.lost, report.acked], [0, 0, [...asked.values()].reduce((sum, count) => sum + count, 0)]);
+      const counts = [...asked.values()];
+      assert.equal(counts.length, 7, JSON.stringify(counts));
+      assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, JSON.stringify(counts));
+    } finally {
+      server.stop();
+    }
+  });
+
+  test("a connection that is lost when nothing is under way on it makes the exit code 1, and the others go on", async () => {
+    let victim;
+    const server = await referenceWith((socket) => {
+      socket.on("echo", (argument, ack) => {
+        ack(argument);
+        victim ??= socket.id;
+        // The one event there is has its ack before.
+        if (victim === socket.id) socket.disconnect(true);
+      });
+    });
+    try {
+      const { code, report } = await load("echo", [server.url], ["--connections", "3", "--in-flight", "1", "--duration", "1"]);
+      assert.deepEqual([code, report.disconnected, report.lost, report.ends.disconnected + report.ends.closed], [1, 1, 0, 1], JSON.stringify(report));
+      assert.ok(report.acked === report.emitted && report.acked > 1, JSON.stringify(report));
+    } finally {
+      server.stop();
+    }
+  });
+
   test("those that nobody sends are lost, and make the exit code 1", async () => {
     const { code, report } = await load("echo", urls(), ["--event", "unanswered", "--connections", "3", "--in-flight", "5", "--duration", "2", "--patience", "0.6"]);
     assert.equal(report.lost, report.emitted);
@@ -423,7 +480,8 @@ describe("acks that do not come", () => {
       });
       const { lost, late, unexpected, wrong, disconnected, reconnects } = report;
       assert.deepEqual({ lost, late, unexpected, wrong, disconnected, reconnects }, { lost: 0, late: 0, unexpected: 0, wrong: 0, disconnected: 0, reconnects: 5 });
-      assert.ok(report.missed > 0 && report.missed <= 50, JSON.stringify(report));
+      // How many of those under way are with which clients is a matter of chance.
+      assert.ok(report.missed > 0 && report.missed <= 100, JSON.stringify(report));
       assert.equal(report.acked + report.missed, report.emitted);
       assert.equal(code, 0);
     } finally {

@@ -312,7 +312,8 @@ impl Client {
         received
     }
 
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+    /// Ready when all that was queued has left: it was written, or its POST answered.
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
         match &mut self.wire {
             Wire::WebSocket(websocket) => websocket.poll_sent(cx),
             Wire::Polling(polling) => polling.poll_sent(cx),

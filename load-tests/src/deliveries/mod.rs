@@ -181,6 +181,14 @@ impl Run {
             .sum()
     }
 
+    /// Messages of the schedule that were not sent.
+    pub(crate) fn unsent(&self) -> u64 {
+        let Turns::Open(schedule) = &self.turns else { return 0 };
+        (0..self.publishers)
+            .map(|publisher| schedule.total(publisher).saturating_sub(self.sent(publisher)))
+            .sum()
+    }
+
     /// How many receivers there are in the room of a publisher.
     fn members_with(&self, publisher: usize) -> u64 {
         members(self.receivers, self.rooms, publisher % self.rooms) as u64

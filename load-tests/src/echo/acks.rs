@@ -110,16 +110,17 @@ impl Acks {
         count
     }
 
-    /// The session has ended: no ack will come of what was emitted in it.
-    pub(super) fn end_session(&mut self, comes_back: bool) {
-        let count = self.under_way.len() as u64;
+    /// The session has ended: no ack will come of what was emitted in it; of how many events.
+    pub(super) fn end_session(&mut self, comes_back: bool) -> usize {
+        let count = self.under_way.len();
         *(if comes_back {
             &mut self.counts.missed
         } else {
             &mut self.counts.lost
-        }) += count;
+        }) += count as u64;
         self.under_way.clear();
         self.given_up.clear();
+        count
     }
 
     /// What was counted so far.

@@ -1,8 +1,9 @@
-//! The scenario `echo`: every connection emits events with an ack, the next when an ack has come.
+//! The scenario `echo`: so many events with an ack are under way, and when an ack has come the next connection emits the next.
 //!
 //! | room | what it does |
 //! |---|---|
 //! | `acks` | the events of one client whose acks are awaited |
+//! | `ring` | passes the places of events round all connections |
 //! | `report` | what it finds, for people and as JSON |
 
 use std::{
@@ -17,31 +18,23 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     args::Echo,
     client::{Client, ClientError},
-    connect::{ConnectError, Connector, leave},
-    cpu::{CpuError, Meter},
+    connect::{Connector, leave},
+    cpu::Meter,
     latency::Latencies,
     progress,
     report::{Connections, Report},
+    run::RunError,
     threads,
 };
 
 mod acks;
 mod report;
+mod ring;
 
 pub(crate) use report::Acknowledged;
 
 use acks::{Acks, Counts};
-
-/// Why a run could not be made.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EchoError {
-    /// A connection was not made.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// A server's process cannot be read.
-    #[error(transparent)]
-    Cpu(#[from] CpuError),
-}
+use ring::{Given, Ring};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -49,6 +42,7 @@ struct Run {
     event: String,
     size: usize,
     patience: Duration,
+    ring: Ring,
     connector: Connector,
     /// From an emit to its ack. Their count is progress.
     latencies: Latencies,
@@ -66,23 +60,27 @@ struct Outcome {
 /// Runs the scenario to its end.
 ///
 /// # Errors
-/// [`EchoError`] when it cannot be made; lost acks are a result.
-pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> {
+/// [`RunError`] when it cannot be made; lost acks are a result.
+pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, RunError> {
     let connecting = &args.connecting;
     let connected = connecting.connections.get();
     let in_flight = args.in_flight.map_or(connected, |all| all as usize);
+    let (ring, mut given) = Ring::new(connected, in_flight, threads::count());
     let run = Arc::new(Run {
         event: args.event.clone(),
         size: args.size as usize,
         patience: args.patience,
+        ring,
         connector: Connector::new(connecting),
         latencies: Latencies::new(),
     });
     let (begin, begun) = watch::channel(None);
     let mut clients = JoinSet::new();
     let spawn = |index: usize, client| {
-        let share = in_flight / connected + usize::from(index < in_flight % connected);
-        drop(clients.spawn_on(ask(Arc::clone(&run), index, client, share, begun.clone()), &threads::of(index)));
+        // Connections are not made in the order of their numbers.
+        if let Some(given) = given.get_mut(index).and_then(Option::take) {
+            drop(clients.spawn_on(ask(Arc::clone(&run), index, client, given, begun.clone()), &threads::of(index)));
+        }
     };
     let handshakes = run.connector.connect(connected, connecting.transport, spawn).await?;
 
@@ -109,7 +107,7 @@ pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> 
         }
     }
     progress.finish_and_clear();
-    let used = meter.stop();
+    let used = meter.stop().within(last_ack.duration_since(start).max(args.duration));
     leave(living).await;
     let elapsed = last_ack.duration_since(start).as_secs_f64().max(f64::EPSILON);
     let connections = Connections::of(&run.connector, connected, disconnected, &handshakes);
@@ -128,8 +126,8 @@ pub(crate) async fn run(args: &Echo) -> Result<Report<Acknowledged>, EchoError> 
     Ok(Report::new(connections, acknowledged, used))
 }
 
-/// Keeps `share` events of one client under way from the moment that `begun` tells an end until that, and awaits the last acks.
-async fn ask(run: Arc<Run>, index: usize, client: Client, share: usize, mut begun: watch::Receiver<Option<Instant>>) -> Outcome {
+/// Emits an event for each place that it is given, from the moment that `begun` tells an end until that, and awaits the last acks.
+async fn ask(run: Arc<Run>, index: usize, client: Client, mut given: Given, mut begun: watch::Receiver<Option<Instant>>) -> Outcome {
     let mut asker = Asker {
         acks: Acks::new(&run.event, run.size),
         run,
@@ -148,19 +146,19 @@ async fn ask(run: Arc<Run>, index: usize, client: Client, share: usize, mut begu
                             tokio::time::sleep_until((until + patience).into()).await;
                         }
                     };
-                    if !asker.come_back(&error, deadline).await {
-                        return asker.outcome(false);
+                    if asker.come_back(&error, deadline).await.is_none() {
+                        return asker.outcome(&mut given, false);
                     }
                 }
             },
             until = end(&mut begun) => match until {
                 Some(until) => break until,
-                None => return asker.outcome(true),
+                None => return asker.outcome(&mut given, true),
             },
         }
     };
-    let alive = asker.ask(share, until).await;
-    asker.outcome(alive)
+    let alive = asker.ask(&mut given, until).await;
+    asker.outcome(&mut given, alive)
 }
 
 /// When the run is over, as soon as it has begun; `None` if it could not be made. Cancel safe.
@@ -180,26 +178,26 @@ struct Asker {
 
 impl Asker {
     /// Whether there was a session at the end.
-    async fn ask(&mut self, share: usize, until: Instant) -> bool {
-        self.emit(share, until);
+    async fn ask(&mut self, given: &mut Given, until: Instant) -> bool {
         let timer = tokio::time::sleep_until(self.wake(until).into());
         tokio::pin!(timer);
         while Instant::now() < until || self.acks.oldest().is_some() {
             tokio::select! {
-                received = poll_fn(|cx| self.poll_receive(cx)) => match received {
-                    Ok(acked) => self.emit(acked, until),
-                    Err(error) => {
+                // A session that has ended emits nothing more.
+                biased;
+                (acked, received) = poll_fn(|cx| self.poll_receive(cx)) => {
+                    self.run.ring.pass(self.index, acked);
+                    if let Err(error) = received {
                         let deadline = tokio::time::sleep_until((until + self.run.patience).into());
-                        if !self.come_back(&error, deadline).await {
-                            return false;
-                        }
-                        self.emit(share, until);
+                        let Some(broken_off) = self.come_back(&error, deadline).await else { return false };
+                        self.emit(broken_off, until);
                     }
-                },
+                }
+                places = given.next() => self.emit(places, until),
                 // What was the oldest when it was set may have been acknowledged: then it was early, and is set anew.
                 () = &mut timer => {
                     let given_up = Instant::now().checked_sub(self.run.patience).map_or(0, |before| self.acks.give_up(before));
-                    self.emit(given_up, until);
+                    self.run.ring.pass(self.index, given_up);
                     timer.as_mut().reset(self.wake(until).into());
                 }
             }
@@ -207,9 +205,12 @@ impl Asker {
         true
     }
 
-    /// When there is something to give up, or nothing left to do.
+    /// When there is something to give up, or nothing left to do. What is emitted later than now has its patience from then on.
     fn wake(&self, until: Instant) -> Instant {
-        self.acks.oldest().map_or(until, |oldest| oldest + self.run.patience)
+        let patience = self.run.patience;
+        self.acks
+            .oldest()
+            .map_or_else(|| until.min(Instant::now() + patience), |oldest| oldest + patience)
     }
 
     /// Emits so many events, unless it is over.
@@ -222,8 +223,8 @@ impl Asker {
         }
     }
 
-    /// Counts the acks of one read; how many events they were of.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientError>> {
+    /// Counts the acks of one read; how many events they were of, also when the session ends with it.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Result<(), ClientError>)> {
         let Self {
             run,
             client,
@@ -240,23 +241,30 @@ impl Asker {
             }
         });
         *last_ack = now.filter(|_| acked > 0).or(*last_ack);
-        received.map_ok(|()| acked)
+        received.map(|received| (acked, received))
     }
 
-    /// Whether there is a new session, before `deadline` has come.
-    async fn come_back(&mut self, why: &ClientError, deadline: impl Future<Output = ()>) -> bool {
+    /// How many events the end of its session broke off, if there is a new one before `deadline` has come. Else others have their places.
+    async fn come_back(&mut self, why: &ClientError, deadline: impl Future<Output = ()>) -> Option<usize> {
         let connector = &self.run.connector;
-        self.acks.end_session(connector.reconnect);
+        let broken_off = self.acks.end_session(connector.reconnect);
         let back = tokio::select! {
             back = connector.come_back(why) => back,
             () = deadline => None,
         };
-        let Some(back) = back else { return false };
+        let Some(back) = back else {
+            self.run.ring.pass(self.index, broken_off);
+            return None;
+        };
         self.client = back;
-        true
+        Some(broken_off)
     }
 
-    fn outcome(self, alive: bool) -> Outcome {
+    fn outcome(self, given: &mut Given, alive: bool) -> Outcome {
+        let left = given.close();
+        if !alive {
+            self.run.ring.pass(self.index, left);
+        }
         Outcome {
             counts: self.acks.counts(),
             last_ack: self.last_ack,
@@ -287,15 +295,17 @@ mod tests {
         };
         let route = Route::new(&vec![target].into(), 0, true);
         let (client, session) = tokio::join!(Client::connect(route, Transport::Websocket), server::accept(&listener));
+        let (ring, mut given) = Ring::new(1, 1, 1);
         let run = Arc::new(Run {
             event: args.event,
             size: 16,
             patience: Duration::from_millis(300),
+            ring,
             connector: Connector::new(&args.connecting),
             latencies: Latencies::new(),
         });
         let (begin, begun) = watch::channel(None);
-        let asking = tokio::spawn(ask(Arc::clone(&run), 0, client.unwrap(), 1, begun));
+        let asking = tokio::spawn(ask(Arc::clone(&run), 0, client.unwrap(), given[0].take().unwrap(), begun));
         drop((session, listener));
         let ended = async {
             while run.connector.ends.first().is_none() {

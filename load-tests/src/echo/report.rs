@@ -34,6 +34,7 @@ pub(crate) struct Acknowledged {
 impl Findings for Acknowledged {
     const SCENARIO: &'static str = "echo";
     const EACH: &'static str = "ack";
+    const STAYS: bool = true;
 
     fn count(&self) -> u64 {
         self.acked

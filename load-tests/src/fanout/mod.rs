@@ -15,12 +15,13 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     args::{Fanout, Pace},
-    client::{Client, ClientError},
-    connect::{ConnectError, Connector, leave},
-    cpu::{CpuError, Meter, Used},
+    client::Client,
+    connect::{Connector, leave},
+    cpu::{Meter, Used},
     deliveries::{Counts, Event, Reception, Run, Turns},
     latency::Latencies,
     report::{Connections, Report},
+    run::RunError,
     threads,
 };
 
@@ -33,25 +34,11 @@ pub(crate) use publish::Signals;
 
 use publish::{Publisher, Publishing, fly, follow};
 
-/// Why a run could not be made.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FanoutError {
-    /// A connection was not made.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// A publisher lost its connection: what it published since is unknown.
-    #[error("a publisher lost its connection: {0}")]
-    Publisher(ClientError),
-    /// A server's process cannot be read.
-    #[error(transparent)]
-    Cpu(#[from] CpuError),
-}
-
 /// Runs the scenario to its end.
 ///
 /// # Errors
-/// [`FanoutError`] when it cannot be made; lost messages are a result.
-pub(crate) async fn run(args: &Fanout) -> Result<Report<Deliveries>, FanoutError> {
+/// [`RunError`] when it cannot be made; lost messages are a result.
+pub(crate) async fn run(args: &Fanout) -> Result<Report<Deliveries>, RunError> {
     let connector = Connector::new(&args.connecting);
     let (connections, deliveries, used) = publish_to(args, connector, receive, |_| std::future::ready(())).await?;
     Ok(Report::new(connections, deliveries, used))
@@ -64,7 +51,7 @@ pub(crate) async fn publish_to<R, S>(
     connector: Connector,
     receive: impl Fn(Arc<Run>, usize, Client, Signals) -> R,
     settle: impl FnOnce(Arc<Run>) -> S,
-) -> Result<(Connections, Deliveries, Used), FanoutError>
+) -> Result<(Connections, Deliveries, Used), RunError>
 where
     R: Future<Output = (Reception, bool)> + Send + 'static,
     S: Future<Output = ()>,
@@ -113,7 +100,7 @@ where
             flight.last_done()
         }
     };
-    let used = meter.stop();
+    let used = meter.stop().within(last_arrival.max(pace.duration));
 
     stop.send_replace(true);
     while let Some(received) = receiving.join_next().await {

@@ -4,12 +4,13 @@ use std::{future::poll_fn, sync::Arc, time::Instant};
 
 use tokio::{sync::watch, task::JoinSet};
 
-use super::FanoutError;
 use crate::{
     args::Pace,
     client::{Client, ClientError},
     deliveries::{Event, Flight, Given, Run},
-    progress, threads,
+    progress,
+    run::RunError,
+    threads,
 };
 
 /// Due messages that are handed over at once.
@@ -46,7 +47,7 @@ pub(super) async fn follow(
     publishing: &mut Publishing,
     staying: &mut Publishing,
     stopped: &watch::Receiver<bool>,
-) -> Result<u64, FanoutError> {
+) -> Result<u64, RunError> {
     let progress = progress::bar(run.scheduled(), "delivered");
     let mut overrun = 0;
     let mut ticks = tokio::time::interval(progress::TICK);
@@ -69,7 +70,7 @@ pub(super) async fn follow(
 }
 
 /// Waits until the last message of a closed loop is done, or given up. The publishers stay.
-pub(super) async fn fly(run: &Run, flight: &Flight, pace: &Pace, publishing: &mut Publishing) -> Result<(), FanoutError> {
+pub(super) async fn fly(run: &Run, flight: &Flight, pace: &Pace, publishing: &mut Publishing) -> Result<(), RunError> {
     tokio::select! {
         () = run.fly(flight, pace.duration) => Ok(()),
         // None ends by itself but for an error.
@@ -77,9 +78,9 @@ pub(super) async fn fly(run: &Run, flight: &Flight, pace: &Pace, publishing: &mu
     }
 }
 
-fn published<T>(finished: Result<Result<T, ClientError>, tokio::task::JoinError>) -> Result<T, FanoutError> {
+fn published<T>(finished: Result<Result<T, ClientError>, tokio::task::JoinError>) -> Result<T, RunError> {
     match finished {
-        Ok(finished) => finished.map_err(FanoutError::Publisher),
+        Ok(finished) => finished.map_err(RunError::Publisher),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

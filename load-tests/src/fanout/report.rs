@@ -43,6 +43,7 @@ pub(crate) struct Deliveries {
 impl Findings for Deliveries {
     const SCENARIO: &'static str = "fanout";
     const EACH: &'static str = "delivery";
+    const STAYS: bool = true;
 
     fn count(&self) -> u64 {
         self.delivered

@@ -17,10 +17,11 @@ use crate::{
     args::Jitter,
     client::{Client, Session, random},
     deliveries::{Reception, Run},
-    fanout::{FanoutError, Signals, publish_to},
+    fanout::{Signals, publish_to},
     keep::{Cut, Listener, keep},
     progress,
     report::Report,
+    run::RunError,
 };
 
 mod intervals;
@@ -55,8 +56,8 @@ struct Cuts {
 /// Runs the scenario to its end.
 ///
 /// # Errors
-/// [`FanoutError`] when it cannot be made; lost messages are a result.
-pub(crate) async fn run(args: &Jitter) -> Result<Report<Jittered>, FanoutError> {
+/// [`RunError`] when it cannot be made; lost messages are a result.
+pub(crate) async fn run(args: &Jitter) -> Result<Report<Jittered>, RunError> {
     let cuts = Arc::new(Cuts {
         every: args.every,
         law: args.law,

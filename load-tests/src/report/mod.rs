@@ -18,7 +18,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     client::Transport,
     connect::Connector,
-    cpu::{Used, own_cores},
+    cpu::{self, Used},
     failures::{ByReason, Refusals},
     latency::{Latencies, Percentiles},
 };
@@ -37,9 +37,10 @@ const FLAWED: u8 = 1;
 const BROKEN: u8 = 3;
 /// Exit code of a run that could not be made (sysexits `EX_UNAVAILABLE`).
 const FAILED: u8 = 69;
-/// The generator is saturated when it keeps this share of its cores busy,
+/// The generator is saturated when one of its threads keeps this share of a core busy: a client stays on one thread,
+/// or it and the servers together this share of all cores: then they wait for each other,
 const BUSY: f64 = 0.9;
-/// or more than this share of what it sends is late.
+/// or when more than this share of what it sends is late.
 const OVERRUN: f64 = 0.01;
 
 /// What one scenario finds, beside what all tell.
@@ -48,6 +49,8 @@ pub(crate) trait Findings: Serialize + Display + Default {
     const SCENARIO: &'static str;
     /// What costs are told for, as in `server_cpu_us_per_delivery`.
     const EACH: &'static str;
+    /// Whether every client is to have a session at the end, whatever the scenario finds; those that come back are to have one anyway.
+    const STAYS: bool = false;
 
     /// How many of those there were.
     fn count(&self) -> u64;
@@ -114,8 +117,10 @@ struct Costs {
     each: &'static str,
     count: u64,
     used: Used,
+    /// Those of the machine, which the servers have as well.
     own_cores: usize,
-    saturated: bool,
+    /// In which ways the generator was saturated, for people.
+    saturated: Vec<String>,
 }
 
 impl Connections {
@@ -143,8 +148,7 @@ impl Connections {
 impl<F: Findings> Report<F> {
     /// Puts the parts together; `used` is what was used from the beginning to the end of what the findings count.
     pub(crate) fn new(connections: Connections, findings: F, used: Used) -> Self {
-        let own_cores = own_cores();
-        let late = findings.overrun().is_some_and(|(late, all)| late as f64 > all as f64 * OVERRUN);
+        let own_cores = cpu::cores();
         Self {
             scenario: F::SCENARIO,
             connections,
@@ -152,7 +156,7 @@ impl<F: Findings> Report<F> {
                 each: F::EACH,
                 count: findings.count(),
                 own_cores,
-                saturated: late || used.cores(used.own) >= own_cores as f64 * BUSY,
+                saturated: saturation(&used, own_cores, findings.overrun()),
                 used,
             },
             findings,
@@ -191,7 +195,7 @@ impl<F: Findings> Report<F> {
 
     /// Whether the servers did something wrong.
     fn flawed(&self) -> bool {
-        self.findings.flawed() || (self.connections.comes_back && self.connections.disconnected > 0)
+        self.findings.flawed() || ((F::STAYS || self.connections.comes_back) && self.connections.disconnected > 0)
     }
 }
 
@@ -220,8 +224,9 @@ pub(crate) fn conclude<F: Findings>(report: Result<Report<F>, impl Display>, rep
     } else {
         print!("{report}");
     }
-    if report.costs.saturated {
-        eprintln!("fanfare-load: warning: {}", report.costs.saturation(report.findings.overrun()));
+    let saturated = report.costs.saturated.join(", ");
+    if !saturated.is_empty() {
+        eprintln!("fanfare-load: warning: the generator was saturated ({saturated}): times are its own, not the servers'");
     }
     if let Err(error) = reporting.append(&flat) {
         eprintln!("fanfare-load: {error}");
@@ -285,15 +290,24 @@ impl Costs {
         self.each(cpu)
             .map_or_else(|| format!("no {each} to be counted for"), |cpu| format!("{cpu:.2} us per {each}"))
     }
+}
 
-    fn saturation(&self, overrun: Option<(u64, u64)>) -> String {
-        let cores = self.used.cores(self.used.own);
-        let late = overrun.map_or_else(String::new, |(late, all)| format!(", {late} of {all} left late"));
-        format!(
-            "the generator was saturated ({cores:.2} of its {} cores busy{late}): times are its own, not the servers'",
-            self.own_cores
-        )
+/// In which ways a generator was saturated, if it was.
+fn saturation(used: &Used, cores: usize, overrun: Option<(u64, u64)>) -> Vec<String> {
+    let mut ways = Vec::new();
+    let thread = used.cores(used.busiest);
+    if thread >= BUSY {
+        ways.push(format!("one of its threads kept {thread:.2} of a core busy"));
     }
+    let all = used.cores(used.by_all());
+    if all >= cores as f64 * BUSY {
+        let whose = if used.servers.is_empty() { "it" } else { "it and the servers" };
+        ways.push(format!("{whose} kept {all:.2} of the machine's {cores} cores busy"));
+    }
+    if let Some((late, all)) = overrun.filter(|(late, all)| *late as f64 > *all as f64 * OVERRUN) {
+        ways.push(format!("{late} of {all} left late"));
+    }
+    ways
 }
 
 impl Serialize for Costs {
@@ -306,7 +320,8 @@ impl Serialize for Costs {
         map.serialize_entry(&format!("own_cpu_us_per_{each}"), &self.each(used.own))?;
         map.serialize_entry("own_cpu_cores", &used.cores(used.own))?;
         map.serialize_entry("own_cores", &self.own_cores)?;
-        map.serialize_entry("own_saturated", &self.saturated)?;
+        map.serialize_entry("own_busiest_thread_cores", &used.cores(used.busiest))?;
+        map.serialize_entry("own_saturated", &!self.saturated.is_empty())?;
         map.serialize_entry(&format!("server_cpu_us_per_{each}"), &all.and_then(|all| self.each(all.cpu)))?;
         map.serialize_entry(&format!("server_cpu_us_per_{each}_by_pid"), &cpu_by_pid)?;
         map.serialize_entry("server_cpu_cores", &all.map(|all| used.cores(all.cpu)))?;
@@ -321,8 +336,12 @@ impl Serialize for Costs {
 impl Display for Costs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let used = &self.used;
-        let (own, cores) = (self.told(used.own), used.cores(used.own));
-        writeln!(f, "generator CPU  {own}, {cores:.2} of {} cores", self.own_cores)?;
+        let (own, cores, busiest) = (self.told(used.own), used.cores(used.own), used.cores(used.busiest));
+        writeln!(
+            f,
+            "generator CPU  {own}, {cores:.2} of {} cores, {busiest:.2} by one thread",
+            self.own_cores
+        )?;
         let Some(all) = used.by_servers() else { return Ok(()) };
         let (cpu, cores) = (self.told(all.cpu), used.cores(all.cpu));
         writeln!(f, "server CPU     {cpu}, {cores:.2} cores")?;
@@ -383,6 +402,7 @@ mod tests {
         let used = Used {
             took: Duration::from_secs(10),
             own: Duration::from_secs_f64(own * 10.0),
+            busiest: Duration::from_secs_f64(own * 5.0),
             servers: vec![Some(server(100, 1000)), Some(server(300, 3000))],
         };
         Report::new(report.connections, findings, used)
@@ -429,12 +449,34 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_or_has_no_core_left_is_saturated() {
-        let cores = own_cores() as f64;
-        let saturated = |late, own| report(apples(1000, late, 0), own).costs.saturated;
-        assert!(!saturated(10, 0.5 * cores));
-        assert!(saturated(11, 0.5 * cores));
-        assert!(saturated(0, 0.95 * cores));
+    fn who_is_late_or_has_a_thread_or_a_machine_without_a_core_left_is_saturated() {
+        let saturated = |busiest: f64, own: f64, server: f64, late| {
+            let seconds = |cores: f64| Duration::from_secs_f64(cores * 10.0);
+            let cpu = seconds(server);
+            let used = Used {
+                took: Duration::from_secs(10),
+                own: seconds(own),
+                busiest: seconds(busiest),
+                // Of one that has ended nobody knows.
+                servers: vec![Some(UsedBy { cpu, ..UsedBy::default() }), None],
+            };
+            saturation(&used, 2, Some((late, 1000)))
+        };
+        assert!(saturated(0.8, 0.9, 0.8, 10).is_empty());
+        // As many cores are left as are busy.
+        assert_eq!(saturated(0.95, 1.0, 0.0, 0), ["one of its threads kept 0.95 of a core busy"]);
+        // The servers have the other one.
+        assert_eq!(
+            saturated(0.5, 0.9, 1.0, 0),
+            ["it and the servers kept 1.90 of the machine's 2 cores busy"]
+        );
+        assert_eq!(saturated(0.5, 0.5, 0.5, 11), ["11 of 1000 left late"]);
+        let alone = Used {
+            took: Duration::from_secs(1),
+            own: Duration::from_secs(2),
+            ..Used::default()
+        };
+        assert_eq!(saturation(&alone, 2, None), ["it kept 2.00 of the machine's 2 cores busy"]);
     }
 
     #[test]
@@ -462,5 +504,19 @@ mod tests {
         assert!(!report.flawed());
         report.connections.comes_back = true;
         assert!(report.flawed());
+    }
+
+    /// Nothing may have been on its way to it: then nothing was lost.
+    #[test]
+    fn a_client_that_was_lost_is_a_flaw_where_all_are_to_stay() {
+        fn flawed<F: Findings>(disconnected: usize) -> bool {
+            let mut report = Report::<F>::blank(0);
+            report.connections.disconnected = disconnected;
+            report.flawed()
+        }
+        use crate::{echo::Acknowledged, fanout::Deliveries, rooms::RoomDeliveries};
+        let all = [flawed::<Deliveries>, flawed::<RoomDeliveries>, flawed::<Acknowledged>];
+        assert_eq!(all.map(|flawed| (flawed(0), flawed(1))), [(false, true); 3]);
+        assert!(!flawed::<Apples>(1));
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     future::poll_fn,
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -184,18 +185,26 @@ impl Member {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         let mut due = self.reset(timer.as_mut());
+        // What is due waits until the server has taken what was due before: so little is queued, and late is what leaves late.
+        let mut queued = false;
         loop {
             tokio::select! {
                 biased;
                 received = poll_fn(|cx| {
                     let mut batch = reception.batch(&self.run);
-                    self.client.poll_receive(cx, |text| batch.receive(text))
-                }) => if let Err(error) = received {
-                    return error;
+                    match self.client.poll_receive(cx, |text| batch.receive(text))? {
+                        Poll::Ready(()) => Poll::Ready(Ok(queued)),
+                        Poll::Pending if queued => self.client.poll_sent(cx).map_ok(|()| false),
+                        Poll::Pending => Poll::Pending,
+                    }
+                }) => match received {
+                    Ok(still) => queued = still,
+                    Err(error) => return error,
                 },
                 Some(place) = next(&mut self.given) => self.fill(place),
-                () = &mut timer, if due => {
+                () = &mut timer, if due && !queued => {
                     self.publish_due();
+                    queued = true;
                     due = self.reset(timer.as_mut());
                 }
             }

@@ -162,7 +162,7 @@ pub(crate) async fn run(args: &Rooms) -> Result<Report<RoomDeliveries>, RoomsErr
             flight.last_done()
         }
     };
-    let used = meter.stop();
+    let used = meter.stop().within(last_arrival.max(pace.duration));
 
     phase.send_replace(Phase::Over);
     let mut all = fanout::Outcome::default();
@@ -171,9 +171,12 @@ pub(crate) async fn run(args: &Rooms) -> Result<Report<RoomDeliveries>, RoomsErr
         all.add(&run, reception, alive);
         all.overrun += late;
     }
+    let unsent = run.unsent();
+    all.overrun += unsent;
     let findings = RoomDeliveries {
         rooms,
         stray: all.stray,
+        unsent,
         of: all.deliveries(&run, pace, last_arrival),
     };
     Ok(Report::new(all.connections(&run, &handshakes), findings, used))

@@ -13,6 +13,9 @@ pub(crate) struct RoomDeliveries {
     pub(crate) rooms: usize,
     /// Deliveries to who is not in the room.
     pub(crate) stray: u64,
+    /// Messages that were due and that nobody sent: their publisher had no session, or the server took nothing from it. They count as
+    /// overrun, too.
+    pub(crate) unsent: u64,
     /// What a fan-out finds as well.
     #[serde(flatten)]
     pub(crate) of: Deliveries,
@@ -21,13 +24,14 @@ pub(crate) struct RoomDeliveries {
 impl Findings for RoomDeliveries {
     const SCENARIO: &'static str = "rooms";
     const EACH: &'static str = Deliveries::EACH;
+    const STAYS: bool = Deliveries::STAYS;
 
     fn count(&self) -> u64 {
         self.of.count()
     }
 
     fn flawed(&self) -> bool {
-        self.of.flawed() || self.stray > 0
+        self.of.flawed() || self.stray + self.unsent > 0
     }
 
     fn overrun(&self) -> Option<(u64, u64)> {
@@ -37,7 +41,11 @@ impl Findings for RoomDeliveries {
 
 impl fmt::Display for RoomDeliveries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rooms, stray, of } = self;
-        write!(f, "rooms          {rooms}\n{of}stray          {stray}\n")
+        let Self { rooms, stray, unsent, of } = self;
+        write!(f, "rooms          {rooms}\n{of}stray          {stray}\n")?;
+        if *unsent > 0 {
+            writeln!(f, "unsent         {unsent}")?;
+        }
+        Ok(())
     }
 }
