@@ -33,6 +33,8 @@ mod hostile;
 mod parsers;
 // More events than a client may send.
 mod limits;
+// What a broadcast allocates.
+mod allocations;
 // Three nodes over one bus: a broadcast reaches every client of every node.
 mod broadcast;
 // The same over memory, Redis and NATS: every operation, order, what a node asks of its backend, and what outages cost.

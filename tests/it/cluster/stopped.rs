@@ -62,7 +62,7 @@ async fn nobody_waits_for_a_node_that_is_stopped(bus: Bus) {
     let (one, other) = (nodes[0].io(), nodes[1].io());
     assert_eq!(one.fetch_sockets().await.unwrap().len(), 3);
 
-    process.signal("STOP");
+    process.freeze();
     // Who asks now is told when the node is suspected, not when the time is over.
     let (first, second) = tokio::join!(without_the_stopped(one), without_the_stopped(other));
     for waited in [first, second] {

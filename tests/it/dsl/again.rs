@@ -11,6 +11,8 @@ use std::{
 
 use fanfare::node::RunningNode;
 
+use super::process::{freeze, signal};
+
 /// What stands before the addresses in the node's output.
 const ADDRESSES: &str = "the node listens on ";
 
@@ -66,12 +68,12 @@ impl NodeProcess {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        // The shell has it built in; a program of that name may be missing.
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -s {name} {}", self.child.id())])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        signal(&self.child, name);
+    }
+
+    /// See [`freeze`].
+    pub(crate) fn freeze(&self) {
+        freeze(&self.child);
     }
 
     fn status(&self, name: &str) -> u64 {

@@ -1,9 +1,12 @@
 //! The binary as a process.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 /// The binary, without what the environment of the test would tell it.
@@ -40,12 +43,12 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        // The shell has it built in; a program of that name may be missing.
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -s {name} {}", self.child.id())])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        signal(&self.child, name);
+    }
+
+    /// See [`freeze`].
+    pub(crate) fn freeze(&self) {
+        freeze(&self.child);
     }
 
     /// Waits for the end: the code and what was written to stderr. A binary that was told to stop says nothing more on stdout.
@@ -71,4 +74,31 @@ pub(crate) fn temporary(name: &str, content: &str) -> String {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
     std::fs::write(&path, content).unwrap();
     path.display().to_string()
+}
+
+/// Sends a process a signal.
+pub(super) fn signal(process: &Child, name: &str) {
+    // The shell has it built in; a program of that name may be missing.
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -s {name} {}", process.id())])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+}
+
+/// Stops a process, clock and all, until it is told to go on (`CONT`). A thread that runs stops a moment after it was told to: this waits
+/// until all of them have.
+pub(super) fn freeze(process: &Child) {
+    signal(process, "STOP");
+    let threads = || fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+    // Behind the name, which is in parentheses, stands the state.
+    let stands = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+    let stopped = || threads().all(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).is_ok_and(stands));
+    for _ in 0..20_000 {
+        if stopped() {
+            return;
+        }
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("process {} does not stop", process.id());
 }

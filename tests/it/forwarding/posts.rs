@@ -107,7 +107,7 @@ async fn bodies_in_single_bytes_do_not_break_what_the_nodes_share() {
         }
     })
     .await;
-    pair.owner.signal("STOP");
+    pair.owner.freeze();
     stop.wait().await;
     within("half of the others", async {
         while sent.load(Relaxed) < POSTS * BYTES * 3 / 4 {

@@ -34,7 +34,7 @@ async fn polls_that_are_aborted_at_once_do_not_break_what_the_nodes_share() {
     let parked = pair.parked(std::slice::from_ref(waiting)).await;
     let name = "fanfare_session_requests_total";
     let before = metric(pair.edge.internal, name).await;
-    pair.owner.signal("STOP");
+    pair.owner.freeze();
     let mut polls = Vec::new();
     for session in hasty {
         polls.push(poll(session, pair.edge.public).await);
@@ -58,7 +58,7 @@ async fn polls_of_an_owner_that_is_stopped_are_answered_and_leave_nothing_behind
         let sessions = pair.sessions(CLIENTS + 1).await;
         let (later, sessions) = sessions.split_first().unwrap();
         let polls = pair.parked(sessions).await;
-        pair.owner.signal("STOP");
+        pair.owner.freeze();
         // Whoever comes now is not made to wait, either.
         let late = poll(later, pair.edge.public).await;
         for poll in polls.into_iter().chain([late]) {

@@ -44,7 +44,7 @@ async fn who_writes_more_than_a_stopped_owner_takes_costs_little_and_leaves_noth
     let message = frame(0x81, &event);
     pair.measure(async || {
         let mut clients = upgraded(&pair).await;
-        pair.owner.signal("STOP");
+        pair.owner.freeze();
         let mut writing = JoinSet::new();
         for mut client in clients.drain(..) {
             let message = message.clone();
