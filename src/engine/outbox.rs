@@ -14,7 +14,10 @@ use super::{Outgoing, dialect::Dialect};
 pub(super) struct Outbox {
     slots: [Option<Outgoing>; 2],
     ring: VecDeque<Outgoing>,
+    /// Bytes that are to be written.
     bytes: usize,
+    /// Bytes that are held for them: a message that goes out compressed is kept whole beside.
+    held: usize,
     /// Bytes of the first message that have been written already.
     written: usize,
     /// Of the frames that are counted and written.
@@ -24,7 +27,7 @@ pub(super) struct Outbox {
 /// How much an outbox takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Bytes of WebSocket frames. One message of any size may always wait.
+    /// Bytes of WebSocket frames, or of the messages where these go out compressed. One message of any size may always wait.
     pub(super) bytes: usize,
     /// Messages.
     pub(super) entries: usize,
@@ -49,6 +52,7 @@ impl Outbox {
             slots: [None, None],
             ring: VecDeque::new(),
             bytes: 0,
+            held: 0,
             written: 0,
             dialect,
         }
@@ -67,8 +71,10 @@ impl Outbox {
     /// What waits is to be written in that dialect from now on; nothing of it has been written yet.
     pub(super) fn speak(&mut self, dialect: Dialect) {
         self.dialect = dialect;
-        let waiting = self.slots.iter().flatten().chain(&self.ring);
-        self.bytes = waiting.map(|message| message.frames_in(dialect).len()).sum();
+        let waiting = || self.slots.iter().flatten().chain(&self.ring);
+        let bytes = waiting().map(|message| message.frames_in(dialect).len()).sum();
+        self.held = waiting().map(|message| held(message, dialect)).sum();
+        self.bytes = bytes;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -85,11 +91,12 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, message: Outgoing, limits: Limits) -> Result<(), Full> {
-        let bytes = self.bytes.saturating_add(message.frames_in(self.dialect).len());
-        if !self.is_empty() && (bytes > limits.bytes || self.len() >= limits.entries) {
+        let held = self.held.saturating_add(held(&message, self.dialect));
+        if !self.is_empty() && (held > limits.bytes || self.len() >= limits.entries) {
             return Err(Full(message));
         }
-        self.bytes = bytes;
+        self.held = held;
+        self.bytes = self.bytes.saturating_add(message.frames_in(self.dialect).len());
         match &mut self.slots {
             [slot @ None, _] | [_, slot @ None] => *slot = Some(message),
             _ => {
@@ -114,6 +121,7 @@ impl Outbox {
             && let Some(message) = self.pop()
         {
             taken += message.frames_in(self.dialect).len();
+            self.held = self.held.saturating_sub(held(&message, self.dialect));
             batch.entries.push(message);
         }
         self.bytes = self.bytes.saturating_sub(taken - batch.written.min(taken));
@@ -135,6 +143,7 @@ impl Outbox {
             .map(|message| message.frames_in(self.dialect).len())
             .sum::<usize>();
         self.bytes += bytes.saturating_sub(batch.written);
+        self.held += batch.entries.iter().map(|message| held(message, self.dialect)).sum::<usize>();
         // The inline slots stand before the ring, so what they hold moves there first, the second before the first.
         for slot in self.slots.iter_mut().rev() {
             if let Some(message) = slot.take() {
@@ -169,6 +178,11 @@ impl Outbox {
         *second = self.ring.pop_front();
         Some(message)
     }
+}
+
+/// What a message that waits keeps in memory, whatever is shared with others.
+fn held(message: &Outgoing, dialect: Dialect) -> usize {
+    message.frames().len().max(message.frames_in(dialect).len())
 }
 
 impl Batch {
@@ -274,6 +288,25 @@ mod tests {
         assert!(outbox.push(message(1), LIMITS).is_err());
         assert_eq!(outbox.take(1).entries.len(), 1);
         assert_eq!((outbox.bytes(), outbox.is_empty()), (0, true));
+    }
+
+    /// Else who takes nothing could have a hundred times the bound kept for him.
+    #[test]
+    fn a_compressed_message_counts_what_is_kept_of_it() {
+        let dialect = Dialect {
+            deflate_from: std::num::NonZeroU32::new(1),
+            ..Dialect::PLAIN
+        };
+        let message = Outgoing::new(&[&"x".repeat(600)], &[]);
+        assert!(message.deflate(dialect) && message.frames_in(dialect).len() < 60);
+        let mut outbox = Outbox::new(dialect);
+        outbox.push(message.clone(), LIMITS).unwrap();
+        assert!(outbox.push(message.clone(), LIMITS).is_err());
+        let batch = outbox.take(usize::MAX);
+        outbox.push(message.clone(), LIMITS).unwrap();
+        outbox.put_back(batch);
+        assert!(outbox.push(message, LIMITS).is_err());
+        assert_eq!((outbox.take(usize::MAX).entries.len(), outbox.held), (2, 0));
     }
 
     #[test]

@@ -142,14 +142,16 @@ impl Outgoing {
         }))
     }
 
-    /// Bytes that go out before the first frame of a WebSocket: the answer to its opening handshake.
-    pub(super) fn preamble(bytes: &[u8]) -> Self {
+    /// What a WebSocket begins with: the answer to its opening handshake, and the first packets.
+    pub(super) fn preamble(answer: &[u8], first: &[Self]) -> Self {
+        let mut frames = answer.to_vec();
+        first.iter().for_each(|packet| frames.extend_from_slice(packet.frames()));
         Self(Arc::new(Message {
-            frames: Bytes::copy_from_slice(bytes),
+            frames: frames.into(),
             packets: SmallVec::new(),
             polling: OnceLock::new(),
             rare: OnceLock::new(),
-            counts: false,
+            counts: first.iter().any(Self::is_message),
             compress: false,
         }))
     }

@@ -425,7 +425,7 @@ impl Admitted {
     pub fn open_unanswered(self, io: Io, answer: &[u8], read: &[u8]) {
         let wire = Wire::new(io, read, &self.admission.engine.shared.config, self.admission.dialect);
         // Without room the connection has been dropped, which is all there is to say on a WebSocket.
-        drop(gather(|| self.open(Some(wire), answer)));
+        drop(self.open(Some(wire), answer));
     }
 
     /// Opens the session, and answers its first packets, which a WebSocket has in its outbox already, behind `answer`.
@@ -481,12 +481,15 @@ impl Admitted {
         let mut first: SmallVec<[Outgoing; 2]> = smallvec![Outgoing::packet(&format!("0{}", open.json()))];
         first.extend(initial_packet.as_deref().map(|text| Outgoing::new(&[text], &[])));
         if wire.is_some() {
-            if !answer.is_empty() {
-                Mailbox::push_own(&handle.0, Outgoing::preamble(answer));
-            }
-            for packet in &first {
-                Mailbox::push_own(&handle.0, packet.clone());
-            }
+            // They leave in this moment, before the session runs: whatever becomes of it then, it was answered.
+            gather(|| {
+                if answer.is_empty() {
+                    first.iter().for_each(|packet| Mailbox::push_own(&handle.0, packet.clone()));
+                } else {
+                    // As one, which the smallest outbox takes.
+                    Mailbox::push_own(&handle.0, Outgoing::preamble(answer, &first));
+                }
+            });
         }
         let handshake = Arc::new(Handshake::new(&id, transport, dialect.revision, arrival));
         let connection = engine.application.opened(&handle, &handshake);

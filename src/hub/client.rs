@@ -359,7 +359,7 @@ fn receive(socket: &Arc<socket::Core>, assembled: Assembled<'_>, ack: Option<u64
     let bytes = payload.size() + OVERHEAD;
     socket.peer.intake.enter(bytes);
     let queued = socket.lane.push(Job::Event(Event { payload, ack, bytes }));
-    if queued == Queued::Refused {
+    if let Queued::Refused = queued {
         // The server has disconnected the socket in this moment.
         socket.peer.intake.leave(bytes);
     }

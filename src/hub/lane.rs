@@ -57,13 +57,13 @@ pub(super) struct Event {
 }
 
 /// What became of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 #[must_use]
 pub(super) enum Queued {
-    /// It waits, and nobody does it: a task has to be started.
-    Idle,
-    /// It waits for the task that runs.
-    Running,
+    /// Nobody is at work: whoever queued it has to see that it is done, and what is queued behind it.
+    First(Job),
+    /// It waits for those before it.
+    Waits,
     /// It came after the last one.
     Refused,
 }
@@ -76,12 +76,11 @@ impl Lane {
             return Queued::Refused;
         }
         state.closed = matches!(job, Job::Disconnect(..));
-        state.jobs.push_back(job);
-        if std::mem::replace(&mut state.running, true) {
-            Queued::Running
-        } else {
-            Queued::Idle
+        if !std::mem::replace(&mut state.running, true) {
+            return Queued::First(job);
         }
+        state.jobs.push_back(job);
+        Queued::Waits
     }
 
     /// The next job; without one the task ends.
@@ -108,9 +107,9 @@ impl Lane {
 /// Does a job that was queued, and those behind it, if nobody does: at once, and in a task from when a handler waits. A task for each event
 /// would cost as much as the rest of it. Called by the connection's driver alone: no code of the application is on the stack.
 pub(super) fn work_off(socket: &Arc<socket::Core>, queued: Queued) {
-    if queued == Queued::Idle {
+    if let Queued::First(job) = queued {
         let (lane, cancelled) = (Arc::clone(socket), Arc::clone(socket));
-        socket.shared().begin(work(lane), move || {
+        socket.shared().begin(work(lane, job), move || {
             cancelled.lane.abandon();
             cancelled.let_go();
         });
@@ -119,23 +118,25 @@ pub(super) fn work_off(socket: &Arc<socket::Core>, queued: Queued) {
 
 /// Starts a task for a job that was queued, if there is none.
 pub(super) fn start(socket: &Arc<socket::Core>, queued: Queued) {
-    if queued == Queued::Idle {
+    if let Queued::First(job) = queued {
         let (lane, cancelled) = (Arc::clone(socket), Arc::clone(socket));
-        socket.shared().spawn(work(lane), move || {
+        socket.shared().spawn(work(lane, job), move || {
             cancelled.lane.abandon();
             cancelled.let_go();
         });
     }
 }
 
-async fn work(socket: Arc<socket::Core>) {
+async fn work(socket: Arc<socket::Core>, first: Job) {
     let mut done = 0;
-    while let Some(job) = socket.lane.next() {
-        perform(&socket, job).await;
+    let mut job = Some(first);
+    while let Some(present) = job {
+        perform(&socket, present).await;
         done += 1;
         if done % BUDGET == 0 {
             tokio::task::yield_now().await;
         }
+        job = socket.lane.next();
     }
 }
 

@@ -199,8 +199,9 @@ impl Hub {
                 recovery::flush(namespace).await;
             }
         };
-        if tokio::time::timeout(grace, last_words).await.is_err() {
-            self.shared.cancel();
+        let ended = tokio::time::timeout(grace, last_words).await.is_ok();
+        self.shared.cancel();
+        if !ended {
             self.shared.idle().await;
         }
         self.shared.stop().await;

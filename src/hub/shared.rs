@@ -114,6 +114,8 @@ impl Shared {
     /// The same for work that rarely waits: it begins at once, in the caller's poll, and becomes a task only when it has to wait. To be called
     /// where no code of the application is on the stack, and no lock held.
     pub(super) fn begin(&self, work: impl Future<Output = ()> + Send + 'static, cancelled: impl FnOnce() + Send + 'static) {
+        // Whoever closes the hub waits for it, as for a task.
+        let _counted = self.tasks.token();
         let mut work = Box::pin(work);
         // Who would wake it is not told here, but when the task polls it again, which it does first of all.
         let mut cx = Context::from_waker(Waker::noop());

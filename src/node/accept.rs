@@ -30,7 +30,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -312,6 +312,8 @@ impl Connections {
             Whose::Clients { transports, .. } => Some(Arc::clone(transports)),
             Whose::Operators => None,
         };
+        // From now on, whoever reads the first head.
+        let first_head = Instant::now() + self.header_timeout;
         let http = Http {
             builder: Arc::clone(&self.http),
             router: self.router.clone(),
@@ -327,16 +329,16 @@ impl Connections {
                 // Of another node: if it breaks, its clients have not gone.
                 let stream = Watched::new(stream, Bytes::new());
                 let carrier = stream.carrier();
-                return http.serve(stream, Some(carrier)).await;
+                return http.serve(stream, Some(carrier), first_head).await;
             };
             let first = tokio::select! {
                 biased;
                 first = opening::read(&stream, peer, &transports) => first,
                 () = http.stop.cancelled() => return,
-                () = sleep(http.header_timeout) => return,
+                () = sleep_until(first_head) => return,
             };
             let ended = match first {
-                Ok(First::Other(read)) => return http.serve(Watched::new(stream, read), None).await,
+                Ok(First::Other(read)) => return http.serve(Watched::new(stream, read), None, first_head).await,
                 Ok(First::Opening(opening)) => tokio::select! {
                     biased;
                     ended = opening.answer(stream, &transports) => ended,
@@ -363,8 +365,9 @@ struct Http {
 }
 
 impl Http {
-    /// Serves a connection to its end, or until it is something else than HTTP. `carrier` is that of a connection between nodes.
-    async fn serve(self, stream: Watched, carrier: Option<Carrier>) {
+    /// Serves a connection to its end, or until it is something else than HTTP. `carrier` is that of a connection between nodes; the first
+    /// request has until `first_head` to begin.
+    async fn serve(self, stream: Watched, carrier: Option<Carrier>, first_head: Instant) {
         let Self {
             builder,
             router,
@@ -384,7 +387,7 @@ impl Http {
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // hyper-util watches no clock while it tells HTTP/1 from HTTP/2, and on HTTP/2 none over a connection without requests.
-        let idle = sleep(header_timeout);
+        let idle = sleep_until(first_head);
         tokio::pin!(idle);
         let (mut stopping, mut seen) = (false, 0);
         loop {

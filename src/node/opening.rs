@@ -4,7 +4,7 @@
 //! What is answered is decided where it always is; a connection that begins in any other way goes to the HTTP server with what was read.
 //! (The HTTP server costs a handshake more CPU than all the rest of it: `load-tests/README.md`.)
 
-use std::{io, net::SocketAddr, time::SystemTime};
+use std::{future::pending, io, net::SocketAddr, time::SystemTime};
 
 use axum::{extract::ConnectInfo, response::Response};
 use bytes::Bytes;
@@ -14,7 +14,10 @@ use http::{
     request::Parts,
 };
 use http_body_util::BodyExt;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::TcpStream,
+};
 
 use super::{
     transports::{Transports, lists, owner},
@@ -51,6 +54,8 @@ pub(super) async fn read(stream: &TcpStream, peer: SocketAddr, transports: &Tran
     loop {
         stream.readable().await?;
         let first: io::Result<First> = engine::for_read(|buffer| {
+            // No longer head is taken, and what is read beyond one is kept until it is asked for.
+            let buffer = buffer.get_mut(..HEAD_BYTES).unwrap_or_default();
             let length = engine::read_tcp(stream, buffer)?;
             let read = buffer.get(..length).unwrap_or_default();
             Ok(match Opening::parse(read, peer, transports) {
@@ -76,7 +81,11 @@ impl Opening {
     /// What the connection fails with.
     pub(super) async fn answer(mut self: Box<Self>, mut stream: TcpStream, transports: &Transports) -> io::Result<()> {
         transports.strip(&mut self.head.headers);
-        let mut decided = decide(transports, &self.head).await;
+        let mut decided = tokio::select! {
+            biased;
+            decided = decide(transports, &self.head) => decided,
+            () = gone(&stream) => return Ok(()),
+        };
         if let Some(cors) = &transports.cors {
             let (Ok((_, answer)) | Err(answer)) = &mut decided;
             cors.decorate(self.head.headers.get(ORIGIN), answer.headers_mut());
@@ -112,9 +121,6 @@ impl Opening {
         let (Some(url), Some("GET"), Some(1)) = (url, request.method, request.version) else {
             return Err(NoOpening);
         };
-        if length > HEAD_BYTES {
-            return Err(NoOpening);
-        }
         // One allocation for all values: they are slices of it.
         let bytes = Bytes::copy_from_slice(read.get(..length).unwrap_or_default());
         let mut headers = HeaderMap::with_capacity(request.headers.len());
@@ -141,6 +147,14 @@ impl Opening {
             head,
             rest: read.get(length..).unwrap_or_default().to_vec(),
         })
+    }
+}
+
+/// Ends when the client has gone, while nothing is read from it.
+async fn gone(stream: &TcpStream) {
+    match stream.ready(Interest::READABLE).await {
+        Ok(ready) if !ready.is_read_closed() => pending().await,
+        Ok(_) | Err(_) => {}
     }
 }
 

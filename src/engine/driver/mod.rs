@@ -365,7 +365,13 @@ impl Driver {
             if length == 0 {
                 break;
             }
-            *budget -= 1;
+            let size = match message {
+                Some(Message::Text(text)) => text.len(),
+                Some(Message::Binary(bytes)) => bytes.len(),
+                _ => 0,
+            };
+            // A compressed message may be as much work as many reads.
+            *budget = budget.saturating_sub(1 + size / scratch::READ_BYTES);
             let Some(message) = message else { continue };
             let packet = match message {
                 Message::Text(text) => decode_text(text, mailbox.dialect.revision),

@@ -8,6 +8,10 @@ macro_rules! registrations {
             /// the one before is finished. There is one handler for each name, a later one takes the place of an earlier one; a socket's own
             /// is called in the place of the namespace's.
             ///
+            /// A handler begins in the moment in which its event is read, and is a task of its own from when it first waits. Until then
+            /// nothing else is read from its client, no ack either: what takes long belongs into `tokio::task::spawn_blocking`, and never is
+            /// an answer of the same client to be waited for without `await`.
+            ///
             /// # Errors
             /// [`RegisterError`](crate::hub::RegisterError).
             pub fn on<A: 'static>(

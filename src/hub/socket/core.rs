@@ -187,7 +187,7 @@ impl Core {
         };
         state.phase = Phase::Connected { slot };
         // Under the lock, before any event and the end.
-        let queued = handler.map_or(Queued::Running, |handler| self.lane.push(Job::Connect(handler)));
+        let queued = handler.map_or(Queued::Waits, |handler| self.lane.push(Job::Connect(handler)));
         // Also under the lock: a gauge that the end lowers before it was raised shows nonsense.
         let counters = &self.shared().counters;
         counters.connects.increment();

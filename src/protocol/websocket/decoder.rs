@@ -237,7 +237,7 @@ impl Decoder {
     fn gather(&mut self, part: &[u8]) {
         let needed = self.buffer.len() + part.len();
         if needed > self.buffer.capacity() {
-            let bound = self.max_message.saturating_add(MAX_CONTROL);
+            let bound = self.longest().saturating_add(MAX_CONTROL);
             let capacity = needed.max(bound.min(self.buffer.capacity() * 2));
             self.buffer.reserve_exact(capacity - self.buffer.len());
         }
@@ -277,12 +277,7 @@ impl Decoder {
         if matches!(opcode, Opcode::Text | Opcode::Binary) {
             self.deflated = first & deflate::COMPRESSED != 0;
         }
-        let most = if self.deflated {
-            deflate::longest(self.max_message)
-        } else {
-            self.max_message
-        };
-        if !opcode.is_control() && length > most.saturating_sub(self.keep) {
+        if !opcode.is_control() && length > self.longest().saturating_sub(self.keep) {
             return Err(Violation::TooBig { max: self.max_message });
         }
         self.header.clear();
@@ -293,6 +288,15 @@ impl Decoder {
             length,
         });
         Ok(consumed)
+    }
+
+    /// Bytes that the message under way may have on the wire.
+    const fn longest(&self) -> usize {
+        if self.deflated {
+            deflate::longest(self.max_message)
+        } else {
+            self.max_message
+        }
     }
 
     /// Completes the header to `size` bytes as far as the input goes.
