@@ -410,7 +410,9 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{SinkExt, StreamExt};
     use tokio::net::TcpListener;
+    use tokio_tungstenite::tungstenite::Message;
 
     use super::*;
 
@@ -425,5 +427,27 @@ mod tests {
             assert!(matches!(error, ClientError::Timeout(..)), "{error}");
             assert!(begun.elapsed() <= CONNECT_TIMEOUT, "after {:?}", begun.elapsed());
         }
+    }
+
+    /// As socketioxide does.
+    #[tokio::test]
+    async fn a_ping_together_with_the_open_packet_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let targets = vec![listener.local_addr().unwrap().to_string()].into();
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut session = tokio_tungstenite::accept_async(stream).await.unwrap();
+            let open = r#"0{"sid":"a","upgrades":[],"pingInterval":60000,"pingTimeout":60000}"#;
+            session.feed(Message::text(open)).await.unwrap();
+            session.feed(Message::text("2")).await.unwrap();
+            session.flush().await.unwrap();
+            let mut heard = [session.next().await.unwrap().unwrap(), session.next().await.unwrap().unwrap()];
+            session.send(Message::text(r#"40{"sid":"b"}"#)).await.unwrap();
+            heard.sort_by_key(|message| message.to_text().unwrap().to_owned());
+            assert_eq!(heard, [Message::text("3"), Message::text("40")]);
+            session
+        };
+        let (client, _session) = tokio::join!(Client::connect(Route::new(&targets, 0, true), Transport::Websocket), server);
+        client.unwrap();
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     cell::Cell,
+    collections::VecDeque,
     future::poll_fn,
     io::{self, Read},
     task::{Context, Poll, ready},
@@ -47,6 +48,8 @@ pub(super) struct WebSocket {
     decoder: Decoder,
     /// What was read behind the answer to the opening handshake.
     early: Vec<u8>,
+    /// Packets that came together with one that was asked for alone.
+    waiting: VecDeque<String>,
     /// Frames that the kernel has not taken yet.
     outgoing: Vec<u8>,
     /// How much of them has left.
@@ -83,22 +86,19 @@ impl WebSocket {
             stream,
             decoder: Decoder::default(),
             early,
+            waiting: VecDeque::new(),
             outgoing: Vec::new(),
             written: 0,
         })
     }
 
-    /// The next packet; none may come behind it at once.
+    /// The next packet. Those that came together with it wait: there are servers that ping at once.
     pub(super) async fn next(&mut self) -> Result<String, ClientError> {
-        let mut packets = Vec::new();
-        poll_fn(|cx| self.poll_packets(cx, &mut |packet| packets.push(packet.to_owned()))).await?;
-        match packets.as_mut_slice() {
-            [packet] => Ok(std::mem::take(packet)),
-            packets => Err(ClientError::Unexpected {
-                expected: "one packet alone",
-                got: cut(&packets.concat()),
-            }),
-        }
+        let mut packets = VecDeque::new();
+        poll_fn(|cx| self.poll_packets(cx, &mut |packet| packets.push_back(packet.to_owned()))).await?;
+        let next = packets.pop_front();
+        self.waiting = packets;
+        next.ok_or(ClientError::Closed)
     }
 
     /// Queues a packet.
@@ -115,6 +115,10 @@ impl WebSocket {
     pub(super) fn poll_packets(&mut self, cx: &mut Context<'_>, each: &mut impl FnMut(&str)) -> Poll<Result<(), ClientError>> {
         if let Poll::Ready(Err(error)) = self.poll_sent(cx) {
             return Poll::Ready(Err(error));
+        }
+        if !self.waiting.is_empty() {
+            self.waiting.drain(..).for_each(|packet| each(&packet));
+            return Poll::Ready(Ok(()));
         }
         if !self.early.is_empty() {
             let early = std::mem::take(&mut self.early);
