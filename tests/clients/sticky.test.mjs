@@ -89,8 +89,8 @@ class Stream {
   constructor(client) {
     this.tag = tagOf(client);
     client.on("announce", (message) => {
-      // What fanfare-load publishes begins with its publisher and a number.
-      const number = Number(message.split(" ")[1]);
+      // What fanfare-load publishes begins with a tag of the run, its publisher and a number.
+      const number = Number(message.split(" ")[2]);
       if (number !== this.last + 1) this.flaws.push(`${number} after ${this.last}`);
       this.last = number;
     });
